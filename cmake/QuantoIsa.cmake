@@ -1,0 +1,59 @@
+# Sources under kernels/cpu are compiled once per instruction set, each with the
+# flags below and QUANTO_ISA_<NAME> defined, and export one strong function that
+# returns their table. The names are those of QUANTO_FORCE_ISA.
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(QUANTO_VECTOR_ISAS avx2 avx512 avx512_bf16)
+else()
+  set(QUANTO_VECTOR_ISAS)
+endif()
+set(QUANTO_ISAS ref ${QUANTO_VECTOR_ISAS})
+
+set(QUANTO_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(QUANTO_FLAGS_avx512
+    ${QUANTO_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
+    -mavx512vnni -mprefer-vector-width=512)
+set(QUANTO_FLAGS_avx512_bf16 ${QUANTO_FLAGS_avx512} -mavx512bf16)
+
+# quanto_isa_sources(linear.cc ISAS avx2 avx512 avx512_bf16)
+function(quanto_isa_sources source)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "ISAS")
+  get_filename_component(stem ${source} NAME_WE)
+  foreach(isa IN LISTS arg_ISAS)
+    if(NOT isa IN_LIST QUANTO_VECTOR_ISAS)
+      continue()
+    endif()
+    string(TOUPPER ${isa} upper)
+    set(target quanto_${stem}_${isa})
+    add_library(${target} OBJECT
+                ${PROJECT_SOURCE_DIR}/cpp/quanto/kernels/cpu/${source})
+    # GCC 12 takes the undefined vectors of its own intrinsics for ours.
+    target_compile_options(
+      ${target} PRIVATE ${QUANTO_FLAGS_${isa}} -ffp-contract=off
+                        $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>
+                        $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+    target_compile_definitions(${target} PRIVATE QUANTO_ISA_${upper})
+    target_include_directories(
+      ${target} PRIVATE ${PROJECT_BINARY_DIR}/layers/kernels
+                        ${PROJECT_BINARY_DIR}/layers/core)
+    target_link_libraries(${target} PRIVATE quanto_warnings)
+    target_sources(quanto_kernels PRIVATE $<TARGET_OBJECTS:${target}>)
+    set_property(GLOBAL APPEND PROPERTY QUANTO_ISA_TARGETS ${target})
+  endforeach()
+endfunction()
+
+# Registers the test that no object of quanto_isa_sources() defines a weak
+# symbol. Call it after all of those.
+function(quanto_isa_symbols_test name)
+  get_property(targets GLOBAL PROPERTY QUANTO_ISA_TARGETS)
+  if(NOT QUANTO_BUILD_TESTS OR NOT targets)
+    return()
+  endif()
+  list(TRANSFORM targets REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")
+  add_test(
+    NAME ${name}
+    COMMAND ${CMAKE_COMMAND} -D NM=${CMAKE_NM} -D BUILD_TYPE=$<CONFIG> -P
+            ${PROJECT_SOURCE_DIR}/cmake/CheckWeakSymbols.cmake ${targets}
+    COMMAND_EXPAND_LISTS)
+  set_tests_properties(${name} PROPERTIES SKIP_REGULAR_EXPRESSION "^skipped: ")
+endfunction()
