@@ -3,7 +3,7 @@
 # returns their table. The names are those of QUANTO_FORCE_ISA.
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(QUANTO_VECTOR_ISAS avx2 avx512 avx512_bf16)
+  set(QUANTO_VECTOR_ISAS avx2 avx512 avx512_bf16 amx_bf16)
 else()
   set(QUANTO_VECTOR_ISAS)
 endif()
@@ -14,6 +14,7 @@ set(QUANTO_FLAGS_avx512
     ${QUANTO_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
     -mavx512vnni -mprefer-vector-width=512)
 set(QUANTO_FLAGS_avx512_bf16 ${QUANTO_FLAGS_avx512} -mavx512bf16)
+set(QUANTO_FLAGS_amx_bf16 ${QUANTO_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16)
 
 # quanto_isa_sources(linear.cc ISAS avx2 avx512 avx512_bf16)
 function(quanto_isa_sources source)

@@ -116,7 +116,9 @@ struct ThreadPool::State {
   void run(int64_t job_count, int64_t job_range, const Body& job_body) {
     const std::scoped_lock only(one_caller);
     {
-      const std::scoped_lock lock(mutex);
+      std::unique_lock lock(mutex);
+      // A worker that woke late for the last job must not see half of this one.
+      idle.wait(lock, [&] { return active == 0; });
       body = &job_body;
       count = job_count;
       range = job_range;

@@ -117,6 +117,18 @@ TEST(ThreadPoolTest, UsesEveryThread) {
   EXPECT_EQ(threads.count(std::this_thread::get_id()), 1U);
 }
 
+// A worker may wake when its job is over and the next one is being published.
+TEST(ThreadPoolTest, KeepsShortJobsApart) {
+  ThreadPool pool(4);
+  for (int64_t job = 0; job < 20000; ++job) {
+    const int64_t count = 2 + job % 7;
+    std::atomic<int64_t> visited = 0;
+    pool.parallel_for(
+        count, 1, [&](int64_t begin, int64_t end) { visited += end - begin; });
+    ASSERT_EQ(visited, count) << "job " << job;
+  }
+}
+
 TEST(ThreadPoolTest, ServesSeveralCallers) {
   ThreadPool pool(3);
   std::atomic<int64_t> total = 0;

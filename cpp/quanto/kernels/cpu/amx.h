@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace quanto::kernels {
+
+/// Whether the CPU multiplies bfloat16 in tile registers, the system saves
+/// them, and this process got its permission to use them, which it asks for.
+/// False on another architecture.
+bool may_use_amx_bf16();
+
+}  // namespace quanto::kernels

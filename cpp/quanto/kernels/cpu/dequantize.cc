@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quanto/core/packing.h"
+#include "quanto/kernels/cpu/affine.h"
+#include "quanto/kernels/cpu/tables.h"
+#include "quanto/kernels/cpu/walk.h"
+
+namespace quanto::kernels {
+namespace {
+
+/// Codes as fp32.
+template <DType kStorage, typename Lanes>
+inline Vec load_codes(const uint8_t* data, Lanes lanes) {
+  if constexpr (kStorage == DType::kInt8) {
+    return to_float(load_s8(reinterpret_cast<const int8_t*>(data), lanes));
+  } else {
+    return decode_float8<kStorage>(load_bytes(data, lanes));
+  }
+}
+
+/// `count` elements under the scale at `place`.
+template <DType kFloat, DType kStorage, typename Place>
+[[gnu::flatten]] void dequantize_piece(const uint8_t* data, int64_t index,
+                                       int64_t count, const void* scales,
+                                       Place place, void* out) {
+  using E = Element<kFloat>;
+  const auto load = [&](int64_t i, auto lanes) {
+    return E::load(scales, i, lanes);
+  };
+  with_scale(place, load, [&](auto scale_at) {
+    for_each_vector(count, [&](int64_t i, auto lanes) {
+      const Vec code = load_codes<kStorage>(data + index + i, lanes);
+      E::store(out, index + i, mul(scale_at(i, lanes), code), lanes);
+    });
+  });
+}
+
+void dequantize_symmetric(const void* data, DType storage, AxisView view,
+                          const void* scale, DType dtype, void* out,
+                          Executor& executor) {
+  with_float(dtype, [&](auto type) {
+    with_storage(storage, [&](auto stored) {
+      for_each_scaled_piece(
+          view, executor, [&](int64_t index, int64_t count, auto place) {
+            dequantize_piece<decltype(type)::value, decltype(stored)::value>(
+                static_cast<const uint8_t*>(data), index, count, scale, place,
+                out);
+          });
+    });
+  });
+}
+
+/// A packed code matrix, and its scales and shifts.
+struct PackedArgs {
+  const uint8_t* packed;
+  GroupLayout layout;
+  int bits;
+  const void* scale;
+  const void* shift;
+
+  [[nodiscard]] int64_t packed_rows() const {
+    return quanto::packed_rows(layout.code_rows(), bits);
+  }
+};
+
+/// One plane of `count` packed bytes, under the scheme at `place`, to the
+/// elements of `out` from `index` on.
+template <typename Scheme, typename Place>
+[[gnu::flatten]] void dequantize_plane(const PackedArgs& args, int64_t bytes,
+                                       int64_t plane, int64_t count,
+                                       Place place, void* out, int64_t index) {
+  const IVec shift_count = ibroadcast(static_cast<int>(plane) * args.bits);
+  const IVec mask = ibroadcast((1 << args.bits) - 1);
+  with_scheme<Scheme>(
+      args.scale, args.shift, place, [&](auto scale_at, auto shift_at) {
+        for_each_vector(count, [&](int64_t i, auto lanes) {
+          const IVec packed = load_u8(args.packed + bytes + i, lanes);
+          const IVec code = iand(shift_right(packed, shift_count), mask);
+          const Vec weight =
+              Scheme::dequantize(code, scale_at(i, lanes), shift_at(i, lanes));
+          Element<Scheme::kType>::store(out, index + i, weight, lanes);
+        });
+      });
+}
+
+/// A weight that lies as its codes do. Part of a packed row holds the same
+/// part of one row in each plane.
+template <typename Scheme>
+void dequantize_in_place(const PackedArgs& args, void* out,
+                         Executor& executor) {
+  const int64_t rows = args.layout.code_rows();
+  const int64_t columns = args.layout.code_columns();
+  const int64_t packed_rows = args.packed_rows();
+  const auto piece = [&](int64_t packed_row, int64_t column, int64_t count) {
+    const int64_t bytes = packed_row * columns + column;
+    int64_t plane = 0;
+    for (int64_t row = packed_row; row < rows; row += packed_rows) {
+      const int64_t index = row * columns + column;
+      if (args.layout.last_axis) {
+        dequantize_plane<Scheme>(args, bytes, plane, count,
+                                 ScalePerColumn{column}, out, index);
+      } else {
+        dequantize_plane<Scheme>(args, bytes, plane, count, OneScale{row}, out,
+                                 index);
+      }
+      ++plane;
+    }
+  };
+  executor.parallel_for(packed_rows * columns, kGrain,
+                        [&](int64_t begin, int64_t end) {
+                          for_each_piece(begin, end, columns, piece);
+                        });
+}
+
+/// Last axis in groups: the weight does not lie as its codes do.
+template <typename Scheme>
+void dequantize_transposed(const PackedArgs& args, void* out,
+                           Executor& executor) {
+  const GroupLayout& layout = args.layout;
+  const int64_t packed_rows = args.packed_rows();
+  for_each_transposed_piece(
+      layout, executor, [&](const TransposedPiece& piece) {
+        const int64_t count = piece.channels * layout.groups;
+        const int64_t row = piece.channel * layout.groups;
+        const int64_t packed_row = piece.item % packed_rows;
+        auto* rows = reinterpret_cast<char*>(
+            executor.scratch(static_cast<size_t>(count) * Scheme::kBytes));
+        dequantize_plane<Scheme>(args, layout.code_index(row, packed_row),
+                                 piece.item / packed_rows, count,
+                                 ScalePerColumn{row}, rows, 0);
+        transpose<Scheme::kBytes, false>(layout, piece, rows,
+                                         static_cast<char*>(out));
+      });
+}
+
+void dequantize_affine(const uint8_t* packed, GroupLayout layout, int bits,
+                       const void* scale, const void* shift, ShiftKind kind,
+                       DType dtype, void* out, Executor& executor) {
+  const PackedArgs args = {packed, layout, bits, scale, shift};
+  with_affine(dtype, kind, [&](auto* scheme) {
+    using Scheme = std::remove_pointer_t<decltype(scheme)>;
+    if (layout.last_axis && layout.groups > 1) {
+      dequantize_transposed<Scheme>(args, out, executor);
+    } else {
+      dequantize_in_place<Scheme>(args, out, executor);
+    }
+  });
+}
+
+}  // namespace
+
+DequantizeTable QUANTO_FOR_ISA(dequantize)() {
+  return {dequantize_symmetric, dequantize_affine};
+}
+
+}  // namespace quanto::kernels

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_gemv_scales.h"
+
+// "gemv": up to four rows of activations, fp32 arithmetic.
+
+namespace quanto::kernels {
+namespace {
+
+template <DType kStorage>
+void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
+                Executor& executor) {
+  const float* x = float_input(problem, args, executor);
+  const auto* data = static_cast<const uint8_t*>(args.data);
+  const int64_t k = problem.k;
+  const auto unit = [&](int64_t first) {
+    const int64_t rows = smaller(kUnitRows, problem.n - first);
+    float scale[kUnitRows];
+    if (problem.per_tensor) {
+      const float one = element(args.scale, problem.scale, 0);
+      for (float& s : scale) s = one;
+    } else {
+      to_float(args.scale, problem.scale, first, rows, scale);
+    }
+    for_activation_rows<gemv_m(1)>(problem.m, [&](int64_t m0, auto count) {
+      constexpr int kM = decltype(count)::value;
+      float sums[kM * kUnitRows];
+      for_weight_rows<gemv_rows(1, kM)>(rows, [&](int64_t row, auto at_once) {
+        dot_bytes<kStorage, decltype(at_once)::value, kM>(
+            data + (first + row) * k, k, x + m0 * k, sums + row);
+      });
+      for (int m = 0; m < kM; ++m) {
+        float* sum = sums + m * kUnitRows;
+        for (int64_t i = 0; i < rows; ++i) {
+          sum[i] *= kBytesUnit<kStorage> * scale[i];
+        }
+        write_outputs(problem, args, m0 + m, first, rows, sum);
+      }
+    });
+  };
+  for_units(executor, ceil_div(problem.n, kUnitRows), kUnitRows * k * problem.m,
+            [&](int64_t begin, int64_t end) {
+              for (int64_t u = begin; u < end; ++u) unit(u * kUnitRows);
+            });
+}
+
+/// Outputs a multiple of 8 / kBits: a byte serves one output of each plane.
+template <int kBits>
+void gemv_planes(const LinearProblem& problem, const LinearArgs& args,
+                 Executor& executor) {
+  constexpr int kPlanes = 8 / kBits;
+  const float* x = float_input(problem, args, executor);
+  const auto* data = static_cast<const uint8_t*>(args.data);
+  const int64_t k = problem.k;
+  const int64_t plane_rows = problem.n / kPlanes;
+  const auto unit = [&](int64_t first, const UnitScales& scales) {
+    const int64_t rows = smaller(kUnitRows, plane_rows - first);
+    for (int j = 0; j < kPlanes; ++j) {
+      convert_scales(problem, args, j * plane_rows + first, rows, j, scales);
+    }
+    for_activation_rows<gemv_m(kPlanes)>(problem.m, [&](int64_t m0,
+                                                        auto count) {
+      constexpr int kM = decltype(count)::value;
+      float sums[kM * kPlanes * kUnitRows];
+      for_weight_rows<gemv_rows(kPlanes, kM)>(rows, [&](int64_t row,
+                                                        auto at_once) {
+        dot_planes<kBits, decltype(at_once)::value, kM>(
+            data + (first + row) * k, k, scales, row, x + m0 * k, sums + row);
+      });
+      for (int m = 0; m < kM; ++m) {
+        for (int j = 0; j < kPlanes; ++j) {
+          write_outputs(problem, args, m0 + m, j * plane_rows + first, rows,
+                        sums + (m * kPlanes + j) * kUnitRows);
+        }
+      }
+    });
+  };
+  for_units(executor, ceil_div(plane_rows, kUnitRows),
+            kPlanes * kUnitRows * k * problem.m,
+            [&](int64_t begin, int64_t end) {
+              const UnitScales scales = unit_scales(problem, kPlanes, executor);
+              for (int64_t u = begin; u < end; ++u) {
+                unit(u * kUnitRows, scales);
+              }
+            });
+}
+
+template <int kBits>
+void gemv_group_rows(const LinearProblem& problem, const LinearArgs& args,
+                     Executor& executor) {
+  const float* x = float_input(problem, args, executor);
+  const auto* data = static_cast<const uint8_t*>(args.data);
+  const int64_t k = problem.k;
+  const int64_t groups = k / problem.group_size;
+  const int64_t packed = ceil_div(problem.n * groups, 8 / kBits);
+  const auto unit = [&](int64_t first, const UnitScales& scales) {
+    const int64_t rows = smaller(kUnitRows, problem.n - first);
+    convert_scales(problem, args, first, rows, 0, scales);
+    for_activation_rows<kGemvRows>(problem.m, [&](int64_t m0, auto count) {
+      constexpr int kM = decltype(count)::value;
+      float sums[kM * kUnitRows];
+      for (int64_t row = 0; row < rows; ++row) {
+        dot_group_rows<kBits, kM>(data, (first + row) * groups, packed, k,
+                                  scales, row, x + m0 * k, sums + row);
+      }
+      for (int m = 0; m < kM; ++m) {
+        write_outputs(problem, args, m0 + m, first, rows, sums + m * kUnitRows);
+      }
+    });
+  };
+  for_units(executor, ceil_div(problem.n, kUnitRows), kUnitRows * k * problem.m,
+            [&](int64_t begin, int64_t end) {
+              const UnitScales scales = unit_scales(problem, 1, executor);
+              for (int64_t u = begin; u < end; ++u) {
+                unit(u * kUnitRows, scales);
+              }
+            });
+}
+
+template <int kBits>
+void gemv_packed(const LinearProblem& problem, const LinearArgs& args,
+                 Executor& executor) {
+  if (problem.n % (8 / kBits) == 0) {
+    gemv_planes<kBits>(problem, args, executor);
+  } else {
+    gemv_group_rows<kBits>(problem, args, executor);
+  }
+}
+
+bool gemv_supports(const LinearProblem& problem) {
+  return problem.m <= kGemvRows && problem.k > 0;
+}
+
+void gemv_run(const LinearProblem& problem, const LinearArgs& args,
+              Executor& executor) {
+  switch (problem.weight) {
+    case QTypeId::kQInt2:
+      return gemv_packed<2>(problem, args, executor);
+    case QTypeId::kQInt4:
+      return gemv_packed<4>(problem, args, executor);
+    case QTypeId::kQInt8:
+      return gemv_bytes<DType::kInt8>(problem, args, executor);
+    case QTypeId::kQFloat8E4M3FN:
+      return gemv_bytes<DType::kFloat8E4M3FN>(problem, args, executor);
+    case QTypeId::kQFloat8E5M2:
+      return gemv_bytes<DType::kFloat8E5M2>(problem, args, executor);
+    case QTypeId::kQFloat8E4M3FNUZ:
+      return gemv_bytes<DType::kFloat8E4M3FNUZ>(problem, args, executor);
+  }
+}
+
+}  // namespace
+}  // namespace quanto::kernels

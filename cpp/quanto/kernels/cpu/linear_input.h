@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_vec.h"
+#include "quanto/kernels/kernels.h"
+
+// Activations, scales and bias to fp32, and results back.
+
+namespace quanto::kernels {
+namespace {
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+constexpr int64_t bits_of(QTypeId id) {
+  return id == QTypeId::kQInt2 ? 2 : id == QTypeId::kQInt4 ? 4 : 8;
+}
+
+/// Calls body with a function that loads `count` <= kLanes elements of `source`
+/// from an index as fp32, the other lanes 0.
+template <typename Body>
+inline void with_loader(const void* source, DType dtype, Body body) {
+  const auto* bytes = static_cast<const uint8_t*>(source);
+  const auto* halves = static_cast<const uint16_t*>(source);
+  const auto* floats = static_cast<const float*>(source);
+  switch (dtype) {
+    case DType::kFloat16:
+      body([=](int64_t i, int count) {
+        return count == kLanes ? load_fp16(halves + i)
+                               : load_fp16_tail(halves + i, count);
+      });
+      break;
+    case DType::kBFloat16:
+      body([=](int64_t i, int count) {
+        return count == kLanes ? load_bf16(halves + i)
+                               : load_bf16_tail(halves + i, count);
+      });
+      break;
+    case DType::kFloat32:
+      body([=](int64_t i, int count) {
+        return count == kLanes ? load(floats + i)
+                               : load_tail(floats + i, count);
+      });
+      break;
+    default:
+      body([=](int64_t i, int count) {
+        return to_float(count == kLanes ? load_u8(bytes + i)
+                                        : load_u8_tail(bytes + i, count));
+      });
+  }
+}
+
+/// Elements [offset, offset + count) of a float16, bfloat16, float32 or uint8
+/// array as fp32.
+inline void to_float(const void* source, DType dtype, int64_t offset,
+                     int64_t count, float* out) {
+  with_loader(source, dtype, [=](auto load_at) {
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+      store(out + i, load_at(offset + i, kLanes));
+    }
+    const int tail = static_cast<int>(count - i);
+    if (tail != 0) store_tail(out + i, load_at(offset + i, tail), tail);
+  });
+}
+
+/// The same for `rows` rows of `count` <= kWidth elements, `stride` apart, into
+/// rows of kWidth, 0 past the last.
+template <int kWidth>
+inline void to_float_rows(const void* source, DType dtype, int64_t offset,
+                          int64_t stride, int64_t rows, int64_t count,
+                          float* out) {
+  with_loader(source, dtype, [=](auto load_at) {
+    for (int64_t r = 0; r < rows; ++r) {
+      QUANTO_UNROLL for (int i = 0; i < kWidth; i += kLanes) {
+        const auto part =
+            static_cast<int>(larger(0, smaller(kLanes, count - i)));
+        store(out + r * kWidth + i,
+              part == 0 ? zero() : load_at(offset + r * stride + i, part));
+      }
+    }
+  });
+}
+
+/// One element of the same.
+inline float element(const void* source, DType dtype, int64_t index) {
+  float value;
+  to_float(source, dtype, index, 1, &value);
+  return value;
+}
+
+inline Vec load_output(const void* source, DType dtype, int64_t index,
+                       int count) {
+  const uint8_t* p = static_cast<const uint8_t*>(source) +
+                     index * (dtype == DType::kFloat32 ? 4 : 2);
+  if (dtype == DType::kFloat32) {
+    return load_tail(reinterpret_cast<const float*>(p), count);
+  }
+  const auto* half = reinterpret_cast<const uint16_t*>(p);
+  return dtype == DType::kFloat16 ? load_fp16_tail(half, count)
+                                  : load_bf16_tail(half, count);
+}
+
+/// Converts `count` <= kLanes values to `dtype` and stores them at `index`.
+inline void store_output(void* target, DType dtype, int64_t index, Vec value,
+                         int count) {
+  uint8_t* p = static_cast<uint8_t*>(target) +
+               index * (dtype == DType::kFloat32 ? 4 : 2);
+  if (dtype == DType::kFloat32) {
+    store_tail(reinterpret_cast<float*>(p), value, count);
+  } else {
+    store16_tail(reinterpret_cast<uint16_t*>(p),
+                 dtype == DType::kFloat16 ? to_fp16(value) : to_bf16(value),
+                 count);
+  }
+}
+
+/// sums (fp32) plus bias to output row `row`, columns [column, column + count).
+inline void write_outputs(const LinearProblem& problem, const LinearArgs& args,
+                          int64_t row, int64_t column, int64_t count,
+                          const float* sums) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int part = static_cast<int>(smaller(kLanes, count - i));
+    Vec value = load_tail(sums + i, part);
+    if (args.bias != nullptr) {
+      value = add(value,
+                  load_output(args.bias, problem.activation, column + i, part));
+    }
+    store_output(args.output, problem.activation, row * problem.n + column + i,
+                 value, part);
+  }
+}
+
+}  // namespace
+}  // namespace quanto::kernels

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_pair_tile.h"
+
+// bfloat16 pairs multiplied in AMX tiles: two by two accumulators of 16 rows by
+// 16 columns.
+
+namespace quanto::kernels {
+namespace {
+
+/// Rows of a tile register, and dwords of one of its rows.
+constexpr int64_t kAmxRows = 16;
+constexpr int64_t kAmxWidth = 16;
+constexpr int64_t kAmxTile = kAmxRows * kAmxWidth;
+constexpr int64_t kPanelStride = kPanelColumns * 4;
+
+/// What LDTILECFG reads: eight tile registers of 16 rows of 64 bytes. Constant
+/// data, because the intrinsic does not say that all of it is read.
+struct AmxConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+alignas(64) constexpr AmxConfig kAmxConfig;
+
+/// [k / 32][rows, up to 16 or 32][32 k], zeros past the last row and k.
+inline void pack_tile_amx(const LinearProblem& problem, const LinearArgs& args,
+                          int64_t first, int64_t rows, uint32_t* tile) {
+  const auto* input = static_cast<const uint8_t*>(args.input);
+  const int64_t padded = round_up(rows, kAmxRows);
+  for (int64_t k = 0; k < problem.k; k += kVecPairsK) {
+    const int64_t count = smaller(kVecPairsK, problem.k - k);
+    for (int64_t r = 0; r < padded; ++r) {
+      const __m512i pairs =
+          r < rows
+              ? load_pairs(input + 2 * ((first + r) * problem.k + k), count)
+              : _mm512_setzero_si512();
+      _mm512_storeu_si512(tile, pairs);
+      tile += kAmxWidth;
+    }
+  }
+}
+
+/// Multiplies kTiles * kAmxRows rows into tile registers 0 to 3.
+template <int kTiles>
+inline void multiply_amx(const TilePart& part, const float* before) {
+  if (before == nullptr) {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (kTiles == 2) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  } else {
+    _tile_loadd(0, before, kPanelStride);
+    _tile_loadd(1, before + kLanes, kPanelStride);
+    if constexpr (kTiles == 2) {
+      const float* lower = before + kAmxRows * kPanelColumns;
+      _tile_loadd(2, lower, kPanelStride);
+      _tile_loadd(3, lower + kLanes, kPanelStride);
+    }
+  }
+  const uint32_t* tile = part.tile;
+  const uint32_t* panel = part.panel;
+  for (int64_t i = 0; i < part.pairs; i += kAmxWidth) {
+    _tile_loadd(6, panel, kPanelStride);
+    _tile_loadd(4, tile, kAmxWidth * 4);
+    _tile_loadd(7, panel + kLanes, kPanelStride);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kTiles == 2) {
+      _tile_loadd(5, tile + kAmxTile, kAmxWidth * 4);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    tile += kTiles * kAmxTile;
+    panel += kAmxWidth * kPanelColumns;
+  }
+}
+
+template <int kTiles>
+inline void store_amx(float* out) {
+  _tile_stored(0, out, kPanelStride);
+  _tile_stored(1, out + kLanes, kPanelStride);
+  if constexpr (kTiles == 2) {
+    float* lower = out + kAmxRows * kPanelColumns;
+    _tile_stored(2, lower, kPanelStride);
+    _tile_stored(3, lower + kLanes, kPanelStride);
+  }
+}
+
+/// sums[rows][kPanelColumns] (+)= scale * product - x_sums * shift.
+inline void add_products(const TilePart& part, int64_t rows, bool first,
+                         const float* product, float* sums) {
+  for (int half = 0; half < kPanelColumns; half += kLanes) {
+    const Vec scale = load(part.scale + half);
+    const Vec shift = load(part.shift + half);
+    for (int64_t r = 0; r < rows; ++r) {
+      float* sum = sums + r * kPanelColumns + half;
+      const Vec before = first ? zero() : load(sum);
+      store(sum, add_scaled(before, load(product + r * kPanelColumns + half),
+                            scale, part.x_sums[r], shift));
+    }
+  }
+}
+
+template <int kTiles>
+QUANTO_NOINLINE void multiply_tile_amx(const TilePart& part, int64_t rows,
+                                       bool first, float* sums) {
+  // The intrinsics that load tiles do not say that they read memory.
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (part.scale == nullptr) {
+    multiply_amx<kTiles>(part, first ? nullptr : sums);
+    store_amx<kTiles>(sums);
+  } else {
+    alignas(64) float product[kTiles * kAmxRows * kPanelColumns];
+    multiply_amx<kTiles>(part, nullptr);
+    store_amx<kTiles>(product);
+    add_products(part, rows, first, product, sums);
+  }
+}
+
+/// The Tiles of linear_pair_units.h that run on tile registers.
+struct AmxTiles {
+  static constexpr int64_t kRows = 2 * kAmxRows;
+  static constexpr int64_t kBlockRows = 512;
+  static constexpr int64_t kPadK = kVecPairsK;
+
+  static void begin() { _tile_loadconfig(&kAmxConfig); }
+  static void end() { _tile_release(); }
+  static int64_t padded(int64_t rows) { return round_up(rows, kAmxRows); }
+  static void pack(const LinearProblem& problem, const LinearArgs& args,
+                   int64_t first, int64_t rows, uint32_t* tile) {
+    pack_tile_amx(problem, args, first, rows, tile);
+  }
+  static void multiply(const TilePart& part, int64_t rows, bool first,
+                       float* sums) {
+    if (rows > kAmxRows) {
+      multiply_tile_amx<2>(part, rows, first, sums);
+    } else {
+      multiply_tile_amx<1>(part, rows, first, sums);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quanto::kernels

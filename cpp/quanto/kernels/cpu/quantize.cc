@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quanto/kernels/cpu/affine.h"
+#include "quanto/kernels/cpu/tables.h"
+#include "quanto/kernels/cpu/walk.h"
+
+namespace quanto::kernels {
+namespace {
+
+/// The code of quotients, one in each lane.
+template <DType kStorage>
+inline IVec symmetric_code(Vec quotient) {
+  // In this order of operands NaN passes both.
+  if constexpr (kStorage == DType::kInt8) {
+    // As an integer, NaN has a low byte of 0.
+    return to_int(
+        min(broadcast(127.0F), max(broadcast(-128.0F), round_even(quotient))));
+  } else {
+    const Vec largest = broadcast(Float8Format<kStorage>::kMax);
+    return encode_float8<kStorage>(
+        min(largest, max(sub(zero(), largest), quotient)));
+  }
+}
+
+/// `count` codes under the scale at `place`.
+template <DType kFloat, DType kStorage, typename Place>
+[[gnu::flatten]] void quantize_piece(const void* base, int64_t index,
+                                     int64_t count, const void* scales,
+                                     Place place, uint8_t* data) {
+  using E = Element<kFloat>;
+  const auto load = [&](int64_t i, auto lanes) {
+    return E::load(scales, i, lanes);
+  };
+  with_scale(place, load, [&](auto scale_at) {
+    for_each_vector(count, [&](int64_t i, auto lanes) {
+      const Vec scale = scale_at(i, lanes);
+      const Vec x = E::load(base, index + i, lanes);
+      const IVec code = symmetric_code<kStorage>(E::round(div(x, scale)));
+      const Mask no_scale = equal(scale, zero());
+      store_u8(data + index + i, select(no_scale, ibroadcast(0), code), lanes);
+    });
+  });
+}
+
+void quantize_symmetric(const void* base, DType dtype, AxisView view,
+                        const void* scale, DType storage, void* data,
+                        Executor& executor) {
+  with_float(dtype, [&](auto type) {
+    with_storage(storage, [&](auto stored) {
+      for_each_scaled_piece(
+          view, executor, [&](int64_t index, int64_t count, auto place) {
+            quantize_piece<decltype(type)::value, decltype(stored)::value>(
+                base, index, count, scale, place, static_cast<uint8_t*>(data));
+          });
+    });
+  });
+}
+
+struct AffineArgs {
+  const void* scale;
+  const void* shift;
+  float largest;
+};
+
+/// `count` codes under the scheme at `place`.
+template <typename Scheme, typename Place>
+[[gnu::flatten]] void quantize_affine_piece(const AffineArgs& args,
+                                            const void* base, int64_t index,
+                                            int64_t count, Place place,
+                                            uint8_t* codes) {
+  const Vec largest = broadcast(args.largest);
+  with_scheme<Scheme>(
+      args.scale, args.shift, place, [&](auto scale_at, auto shift_at) {
+        for_each_vector(count, [&](int64_t i, auto lanes) {
+          const Vec x = Element<Scheme::kType>::load(base, index + i, lanes);
+          const IVec code = Scheme::quantize(x, scale_at(i, lanes),
+                                             shift_at(i, lanes), largest);
+          store_u8(codes + i, code, lanes);
+        });
+      });
+}
+
+/// Last axis in groups: the codes do not lie as the base does.
+template <typename Scheme>
+void quantize_transposed(const AffineArgs& args, const void* base,
+                         const GroupLayout& layout, uint8_t* codes,
+                         Executor& executor) {
+  for_each_transposed_piece(
+      layout, executor, [&](const TransposedPiece& piece) {
+        const int64_t count = piece.channels * layout.groups;
+        const int64_t row = piece.channel * layout.groups;
+        auto* rows = reinterpret_cast<char*>(
+            executor.scratch(static_cast<size_t>(count) * Scheme::kBytes));
+        transpose<Scheme::kBytes, true>(layout, piece,
+                                        static_cast<const char*>(base), rows);
+        quantize_affine_piece<Scheme>(
+            args, rows, 0, count, ScalePerColumn{row},
+            codes + layout.code_index(row, piece.item));
+      });
+}
+
+void quantize_affine(const void* base, DType dtype, GroupLayout layout,
+                     int bits, const void* scale, const void* shift,
+                     ShiftKind kind, uint8_t* codes, Executor& executor) {
+  const auto largest = static_cast<float>((1 << bits) - 1);
+  const AffineArgs args = {scale, shift, largest};
+  with_affine(dtype, kind, [&](auto* scheme) {
+    using Scheme = std::remove_pointer_t<decltype(scheme)>;
+    if (layout.last_axis && layout.groups > 1) {
+      quantize_transposed<Scheme>(args, base, layout, codes, executor);
+      return;
+    }
+    for_each_scaled_piece(in_place_view(layout), executor,
+                          [&](int64_t index, int64_t count, auto place) {
+                            quantize_affine_piece<Scheme>(
+                                args, base, index, count, place, codes + index);
+                          });
+  });
+}
+
+}  // namespace
+
+QuantizeTable QUANTO_FOR_ISA(quantize)() {
+  return {quantize_symmetric, quantize_affine};
+}
+
+}  // namespace quanto::kernels

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "quanto/kernels/cpu/against_ref.h"
+
+namespace quanto::kernels {
+namespace {
+
+using DTypes = std::tuple<DType, DType>;
+
+std::string dtypes_name(const testing::TestParamInfo<DTypes>& info) {
+  return std::string(quanto::name_of(std::get<0>(info.param))) + "_" +
+         std::string(quanto::name_of(std::get<1>(info.param)));
+}
+
+class QuantizeSymmetricTest : public testing::TestWithParam<DTypes> {
+ protected:
+  void expect_equal(const TestTensor& base, AxisView view,
+                    const TestTensor& scale) {
+    expect_as_ref(storage_, view.numel(), Compare::kBits, name_of(view),
+                  [&](const KernelTable& table, void* data, Executor& on) {
+                    table.quantize_symmetric(base.data(), dtype_, view,
+                                             scale.data(), storage_, data, on);
+                  });
+  }
+
+  DType dtype_ = std::get<0>(GetParam());
+  DType storage_ = std::get<1>(GetParam());
+};
+
+TEST_P(QuantizeSymmetricTest, EqualsRefForEveryShape) {
+  for (const AxisView view : test_views()) {
+    expect_equal(hard_tensor(dtype_, view.numel(), 1), view,
+                 hard_scales(dtype_, view.channels, 2));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(QuantizeSymmetricTest, EqualsRefForEveryScale) {
+  constexpr AxisView kView = {1, 2000, 40};
+  expect_equal(hard_tensor(dtype_, kView.numel(), 3), kView,
+               hard_tensor(dtype_, kView.channels, 4));
+}
+
+TEST_P(QuantizeSymmetricTest, EqualsRefForEveryValue) {
+  // All values of 16 bits; of fp32 those, and the ones next to the ties of
+  // every narrower type.
+  constexpr uint32_t kLow[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+  const bool wide = dtype_ == DType::kFloat32;
+  TestTensor scale(dtype_, 1);
+  scale.set(0, 1.0F);
+  for (const uint32_t low : kLow) {
+    TestTensor base(dtype_, 1 << 16);
+    for (uint32_t i = 0; i < 1 << 16; ++i) {
+      base.set_bits(i, wide ? i << 16 | low : i);
+    }
+    expect_equal(base, {1, 1, base.numel()}, scale);
+    if (!wide) break;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizeSymmetricTest,
+                         testing::Combine(testing::ValuesIn(kActivations),
+                                          testing::ValuesIn(kStorages)),
+                         dtypes_name);
+
+using AffineParam = std::tuple<DType, ShiftKind>;
+
+std::string affine_name(const testing::TestParamInfo<AffineParam>& info) {
+  return std::string(quanto::name_of(std::get<0>(info.param))) +
+         (std::get<1>(info.param) == ShiftKind::kFloat ? "_float_shift"
+                                                       : "_integer_shift");
+}
+
+class QuantizeAffineTest : public testing::TestWithParam<AffineParam> {
+ protected:
+  DType dtype_ = std::get<0>(GetParam());
+  ShiftKind kind_ = std::get<1>(GetParam());
+};
+
+TEST_P(QuantizeAffineTest, EqualsRefForEveryLayout) {
+  for (const GroupLayout& layout : test_layouts()) {
+    const TestTensor base = hard_tensor(dtype_, layout.numel(), 5);
+    const TestTensor scale = hard_scales(dtype_, layout.rows(), 6);
+    const TestTensor shift = kind_ == ShiftKind::kInteger
+                                 ? random_codes(layout.rows(), 7)
+                                 : hard_tensor(dtype_, layout.rows(), 8);
+    for (const int bits : {2, 4}) {
+      expect_as_ref(
+          DType::kUInt8, layout.numel(), Compare::kBits, name_of(layout),
+          [&](const KernelTable& table, void* codes, Executor& executor) {
+            table.quantize_affine(base.data(), dtype_, layout, bits,
+                                  scale.data(), shift.data(), kind_,
+                                  static_cast<uint8_t*>(codes), executor);
+          });
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizeAffineTest,
+                         testing::Combine(testing::ValuesIn(kActivations),
+                                          testing::Values(ShiftKind::kFloat,
+                                                          ShiftKind::kInteger)),
+                         affine_name);
+
+}  // namespace
+}  // namespace quanto::kernels

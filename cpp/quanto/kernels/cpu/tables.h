@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/kernels.h"
+
+// What each source compiled once per instruction set exports: one function
+// that returns its part of the kernel table. dispatch.cc puts them together.
+
+namespace quanto::kernels {
+
+struct ReduceTable {
+  Absmax absmax;
+  MinMax min_max;
+};
+
+struct QuantizeTable {
+  QuantizeSymmetric symmetric;
+  QuantizeAffine affine;
+};
+
+struct DequantizeTable {
+  DequantizeSymmetric symmetric;
+  DequantizeAffine affine;
+};
+
+struct PackTable {
+  Pack pack;
+  Unpack unpack;
+};
+
+struct ElementwiseTable {
+  ReduceTable reduce;
+  QuantizeTable quantize;
+  DequantizeTable dequantize;
+  PackTable pack;
+};
+
+struct LinearTable {
+  const LinearVariant* variants;
+  int64_t count;
+};
+
+ReduceTable reduce_avx2();
+ReduceTable reduce_avx512();
+
+QuantizeTable quantize_avx2();
+QuantizeTable quantize_avx512();
+
+DequantizeTable dequantize_avx2();
+DequantizeTable dequantize_avx512();
+
+PackTable pack_avx2();
+PackTable pack_avx512();
+
+LinearTable linear_avx2();
+LinearTable linear_avx512();
+LinearTable linear_avx512_bf16();
+/// What avx512_bf16 lacks: tile registers.
+LinearTable linear_amx_bf16();
+
+}  // namespace quanto::kernels
