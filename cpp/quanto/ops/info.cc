@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "quanto/core/error.h"
+#include "quanto/core/grouping.h"
+#include "quanto/core/qtype.h"
+#include "quanto/kernels/cpu/dispatch.h"
+#include "quanto/ops/tensor.h"
+
+namespace quanto::ops {
+namespace {
+
+using kernels::LinearProblem;
+using kernels::ShiftKind;
+
+constexpr const char* kPlan = "plan";
+
+std::optional<int64_t> automatic_group_size_of(int64_t elements) {
+  return automatic_group_size(elements);
+}
+
+std::string qtype_table() {
+  std::string lines;
+  for (const QType& type : kQTypes) {
+    // Sub-byte codes are signed in the public table, whatever their packing.
+    const DType dtype = type.bits == 8 ? type.storage : DType::kInt8;
+    fmt::format_to(std::back_inserter(lines), "{} {} {} {} {:g} {:g}\n",
+                   type.name, type.is_floating_point, type.bits, name_of(dtype),
+                   type.qmin, type.qmax);
+  }
+  return lines;
+}
+
+ShiftKind check_shift_name(const std::string& name) {
+  check_value(name == "none" || name == "float" || name == "integer",
+              "{}: expected shift none, float or integer, got '{}'", kPlan,
+              name);
+  if (name == "none") return ShiftKind::kNone;
+  return name == "float" ? ShiftKind::kFloat : ShiftKind::kInteger;
+}
+
+std::string plan(torch::headeronly::ScalarType activation,
+                 const std::string& qtype_name, int64_t rows,
+                 int64_t in_features, int64_t out_features,
+                 std::optional<int64_t> group_size, const std::string& shift) {
+  const auto dtype = find_dtype(activation);
+  check_value(dtype && is_activation(*dtype),
+              "{}: expected activation float32, float16 or bfloat16, got {}",
+              kPlan, dtype_name(activation));
+  const QType* type = find_qtype(qtype_name);
+  check_value(type != nullptr, "{}: expected the name of a qtype, got '{}'",
+              kPlan, qtype_name);
+  check_value(
+      !group_size || (*group_size > 0 && in_features % *group_size == 0),
+      "{}: expected group_size to divide {}, got {}", kPlan, in_features,
+      group_size.value_or(0));
+  const ShiftKind kind = check_shift_name(shift);
+  check_value((kind == ShiftKind::kNone) == (type->bits == 8),
+              "{}: expected shift none with 8 bits only, got '{}' for {}",
+              kPlan, shift, type->name);
+  const LinearProblem problem{rows,
+                              out_features,
+                              in_features,
+                              *dtype,
+                              type->id,
+                              group_size.value_or(in_features),
+                              /*per_tensor=*/false,
+                              *dtype,
+                              kind};
+  const kernels::KernelTable& table = kernels::kernels();
+  return fmt::format("{} {}", kernels::plan_linear(table, problem).name,
+                     table.isa);
+}
+
+std::string isa() { return std::string(kernels::kernels().isa); }
+
+std::string available_isas() {
+  std::string names;
+  for (const kernels::KernelTable* table : kernels::available_kernels()) {
+    if (!names.empty()) names += ',';
+    names += table->isa;
+  }
+  return names;
+}
+
+}  // namespace
+
+// No tensor says which backend is asked, so these stand under a key that every
+// call without tensors finds.
+STABLE_TORCH_LIBRARY_IMPL(quanto, CompositeExplicitAutograd, m) {
+  m.impl("automatic_group_size", TORCH_BOX(&automatic_group_size_of));
+  m.impl("qtype_table", TORCH_BOX(&qtype_table));
+  m.impl("plan", TORCH_BOX(&plan));
+  m.impl("isa", TORCH_BOX(&isa));
+  m.impl("available_isas", TORCH_BOX(&available_isas));
+}
+
+}  // namespace quanto::ops
