@@ -1,0 +1,96 @@
+"""Quantization for PyTorch, with the arithmetic in C++ (`torch.ops.quanto`)."""
+
+from . import (
+    _library,  # noqa: F401  (first: registers the operators)
+    composite,
+    function,
+    library,
+    safetensors,
+)
+from .explain import explain
+from .nn import QLinear, QModuleMixin, quantize_module, register_qmodule
+from .qtype import (
+    qfloat8,
+    qfloat8_e4m3fn,
+    qfloat8_e4m3fnuz,
+    qfloat8_e5m2,
+    qint2,
+    qint4,
+    qint8,
+    qtype,
+    qtypes,
+)
+from .quantize import freeze, quantization_map, quantize
+from .requantize import requantize
+from .safetensors import safe_load, safe_save
+from .tensor import (
+    AbsmaxOptimizer,
+    AffineOptimizer,
+    HqqOptimizer,
+    MaxOptimizer,
+    Optimizer,
+    PackedTensor,
+    QBitsTensor,
+    QBytesTensor,
+    QTensor,
+    SymmetricOptimizer,
+    WeightQBitsTensor,
+    WeightQBytesTensor,
+    absmax_scale,
+    axis_to_dim,
+    dtype_info,
+    group,
+    grouped_shape,
+    qfallback,
+    quantize_weight,
+    ungroup,
+)
+from .version import __version__
+
+__all__ = [
+    "AbsmaxOptimizer",
+    "AffineOptimizer",
+    "HqqOptimizer",
+    "MaxOptimizer",
+    "Optimizer",
+    "PackedTensor",
+    "QBitsTensor",
+    "QBytesTensor",
+    "QLinear",
+    "QModuleMixin",
+    "QTensor",
+    "SymmetricOptimizer",
+    "WeightQBitsTensor",
+    "WeightQBytesTensor",
+    "__version__",
+    "absmax_scale",
+    "axis_to_dim",
+    "composite",
+    "dtype_info",
+    "explain",
+    "freeze",
+    "function",
+    "group",
+    "grouped_shape",
+    "library",
+    "qfallback",
+    "qfloat8",
+    "qfloat8_e4m3fn",
+    "qfloat8_e4m3fnuz",
+    "qfloat8_e5m2",
+    "qint2",
+    "qint4",
+    "qint8",
+    "qtype",
+    "qtypes",
+    "quantization_map",
+    "quantize",
+    "quantize_module",
+    "quantize_weight",
+    "register_qmodule",
+    "requantize",
+    "safe_load",
+    "safe_save",
+    "safetensors",
+    "ungroup",
+]
