@@ -1,0 +1,1 @@
+"""What `make bench` runs: layers of several libraries, measured in turns."""

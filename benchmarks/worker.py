@@ -1,0 +1,174 @@
+"""Times the layers of one quantization library, in the environment that it is installed in.
+
+    python worker.py quanto|optimum.quanto
+
+run.py starts one per library and speaks JSON lines with it: a request names a method of
+Bench and its arguments, the reply is what it returned or {"error": ...}. Libraries print what
+they like; only replies go to the real standard output.
+"""
+
+import copy
+import importlib
+import itertools
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.nn.functional import linear
+
+Call = Callable[[], Any]
+
+MOST_COPIES = 2048
+"""Of one layer: beyond, Python's objects would take more memory than the weights."""
+
+
+class Bench:
+    """Layers by key, and the calls that were prepared on them."""
+
+    def __init__(self, package: str) -> None:
+        self.library = importlib.import_module(package)
+        self.calls: dict[str, dict[str, Iterator[Call]]] = {}
+        self.weights: dict[str, list[torch.nn.Module]] = {}
+
+    def describe(self, threads: int) -> dict[str, Any]:
+        """Sets the number of threads; versions, and our instruction set."""
+        torch.set_num_threads(threads)
+        version = getattr(self.library, "__version__", "?")
+        isa = torch.ops.quanto.isa() if hasattr(torch.ops.quanto, "isa") else ""
+        return {"torch": torch.__version__, "version": version, "isa": isa}
+
+    def build(
+        self, key: str, qtype: str | None, dtype: str, n: int, k: int, working_set: int
+    ) -> dict[str, Any]:
+        """Copies of one layer that fill `working_set` bytes: more than a cache keeps."""
+        layer = self._layer(qtype, getattr(torch, dtype), n, k)
+        size = sum(t.nbytes for name, t in layer.state_dict().items() if name.startswith("weight"))
+        copies = min(max(1, math.ceil(working_set / size)), MOST_COPIES)
+        self.weights[key] = [layer] + [clone_layer(layer) for _ in range(copies - 1)]
+        self.calls[key] = {}
+        return {"bytes": size, "copies": copies}
+
+    def prepare(self, key: str, rows: int, call: str) -> dict[str, Any]:
+        """Calls the first layer once: what fails, fails here."""
+        layers = self.weights[key]
+        x = torch.randn(rows, layers[0].in_features, dtype=layers[0].weight.dtype)
+        calls = [CALLS[call](layer, x) for layer in layers]
+        with torch.no_grad():
+            calls[0]()
+        self.calls[key][f"{call} {rows}"] = itertools.cycle(calls)
+        return {}
+
+    def measure(self, key: str, rows: int, call: str, seconds: float) -> dict[str, Any]:
+        """Mean seconds of a call, over calls that last about `seconds`."""
+        calls = self.calls[key][f"{call} {rows}"]
+        with torch.no_grad():
+            start = time.perf_counter()
+            next(calls)()
+            once = time.perf_counter() - start
+            batch = max(1, min(1000, int(0.05 * seconds / once)))
+            count, start = 0, time.perf_counter()
+            while True:
+                for work in itertools.islice(calls, batch):
+                    work()
+                count += batch
+                elapsed = time.perf_counter() - start
+                if elapsed > seconds:
+                    return {"seconds": elapsed / count}
+
+    def drop(self) -> dict[str, Any]:
+        """Forgets every layer."""
+        self.calls.clear()
+        self.weights.clear()
+        return {}
+
+    def quantize(
+        self, qtype: str, optimizer: str | None, dtype: str, n: int, k: int
+    ) -> dict[str, Any]:
+        """Seconds to quantize and freeze one layer, and to copy its weight."""
+        layer = self._layer(None, getattr(torch, dtype), n, k)
+        weight = layer.weight.detach().clone()
+        target = weight.clone()  # its pages are mapped
+        start = time.perf_counter()
+        target.copy_(weight)
+        copied = time.perf_counter()
+        self._quantize(layer, qtype, optimizer)
+        return {"copy": copied - start, "seconds": time.perf_counter() - copied}
+
+    def _layer(self, qtype: str | None, dtype: torch.dtype, n: int, k: int) -> Any:
+        layer = torch.nn.Linear(k, n, bias=False, dtype=dtype).eval().requires_grad_(False)
+        layer.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
+        return self._quantize(layer, qtype, None) if qtype else layer
+
+    def _quantize(self, layer: torch.nn.Module, qtype: str, optimizer: str | None) -> Any:
+        model = torch.nn.Sequential(layer)
+        chosen = getattr(self.library, optimizer)() if optimizer else None
+        self.library.quantize(model, weights=getattr(self.library, qtype), optimizer=chosen)
+        self.library.freeze(model)
+        return model[0]
+
+
+def module_call(layer: Any, x: torch.Tensor) -> Call:
+    """What a user calls."""
+    return lambda: layer(x)
+
+
+def functional_call(layer: Any, x: torch.Tensor) -> Call:
+    """torch.nn.functional.linear on the module's weight."""
+    weight, bias = layer.weight, layer.bias
+    return lambda: linear(x, weight, bias)
+
+
+def operator_call(layer: Any, x: torch.Tensor) -> Call:
+    """Our operator on the plain tensors, without any module or subclass."""
+    weight = layer.weight
+    bits, group, outputs = weight.qtype.bits, getattr(weight, "_group_size", None), len(weight)
+    data = getattr(weight._data, "_data", weight._data)
+    scale, shift = weight._scale, getattr(weight, "_shift", None)
+    operator = torch.ops.quanto.linear
+    return lambda: operator(x, data, scale, shift, None, bits, group, outputs)
+
+
+CALLS = {"module": module_call, "functional": functional_call, "operator": operator_call}
+
+
+def clone_layer(layer: Any) -> Any:
+    """deepcopy, or by hand where the library's frozen weights refuse it."""
+    try:
+        return copy.deepcopy(layer)
+    except RuntimeError:
+        clone = copy.copy(layer)
+        weight = torch.nn.Parameter(clone_tensor(layer.weight.data), requires_grad=False)
+        clone._parameters = dict(layer._parameters, weight=weight)
+        return clone
+
+
+def clone_tensor(tensor: Any) -> torch.Tensor:
+    """A wrapper subclass over clones of its inner tensors."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return tensor.detach().clone()
+    names, meta = tensor.__tensor_flatten__()
+    inner = {name: clone_tensor(getattr(tensor, name)) for name in names}
+    return type(tensor).__tensor_unflatten__(inner, meta, tensor.size(), tensor.stride())
+
+
+def main(package: str) -> None:
+    """Answers requests until the standard input ends."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    bench = Bench(package)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = getattr(bench, request.pop("do"))(**request)
+        except Exception as error:  # a library that cannot do it is a result too
+            reply = {"error": f"{type(error).__name__}: {str(error)[:200]}"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

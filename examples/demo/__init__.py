@@ -1,0 +1,1 @@
+"""A language model under every way to quantize it: what `make demo` runs."""
