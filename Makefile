@@ -1,0 +1,102 @@
+# The two commands that matter: `make demo` and `make test`. `make help` lists
+# the rest. Everything lands in .venv, build/, dist/ and demo/.
+
+PYTHON ?= python3
+# A requirement (torch==2.13.0), a path to a wheel, or `installed`: the torch of
+# $(PYTHON) itself.
+TORCH ?= torch==2.13.0
+MODEL ?= smollm2
+PEERS ?= .venv-peers
+JOBS ?= $(shell nproc)
+
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build/wheel
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+ifneq ($(shell command -v ccache),)
+export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+endif
+
+CXX_SOURCES = $(shell git ls-files --cached --others --exclude-standard 'cpp/*.h' 'cpp/*.cc' 'benchmarks/*.cc' 'tests/*.cc')
+TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
+	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e dequantize.cc)
+
+.PHONY: help demo test build lint format test-cpp test-python bench wheel asan clean
+
+help:
+	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
+	@echo "make test                           lint, build, and all C++ and Python tests"
+	@echo "make lint | test-cpp | test-python  the parts of it"
+	@echo "make format                         format C++ and Python in place"
+	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
+	@echo "make wheel                          dist/*.whl, tried in a clean environment"
+	@echo "make asan                           C++ tests of the torch-free layers under ASan and UBSan"
+	@echo "TORCH=requirement|path|installed    which torch to build and run against ($(TORCH))"
+
+demo: $(VENV)/.extras build
+	$(BIN)/python -m examples.demo --model $(MODEL)
+
+test: lint test-cpp test-python
+
+# The virtual environment, with torch and the tools of pyproject.toml's extras.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(if $(filter installed,$(TORCH)),--system-site-packages) $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(if $(filter-out installed,$(TORCH)),$(BIN)/python -m pip install -q "$(TORCH)")
+	@touch $@
+
+$(VENV)/.extras: pyproject.toml | $(VENV)/.torch
+	$(BIN)/python scripts/extras.py demo hf dev | xargs -d '\n' $(BIN)/python -m pip install -q
+	@touch $@
+
+# One build serves the wheel, the installed package and the C++ tests.
+build: $(VENV)/.extras
+	@scripts/system_packages.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall \
+		-C cmake.define.QUANTO_BUILD_TESTS=ON -C cmake.define.QUANTO_BUILD_BENCHMARKS=ON .
+
+test-cpp: build
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+test-python: build
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.extras
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
+	$(BIN)/mypy
+
+tidy: build
+	$(BIN)/clang-tidy -p $(BUILD) --quiet --warnings-as-errors='*' $(TIDY_SOURCES)
+
+format: $(VENV)/.extras
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+bench: build $(PEERS)/.peers
+	$(BIN)/python -m benchmarks.run --peers $(PEERS) $(ARGS)
+
+# optimum-quanto owns the same names as this package: an environment of its own.
+.venv-peers/.peers:
+	$(PYTHON) -m venv $(if $(filter installed,$(TORCH)),--system-site-packages) .venv-peers
+	.venv-peers/bin/python -m pip install -q --upgrade pip
+	.venv-peers/bin/python -m pip install -q $(if $(filter-out installed,$(TORCH)),"$(TORCH)") optimum-quanto==0.2.7
+	@touch $@
+
+wheel: $(VENV)/.extras
+	@scripts/system_packages.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist .
+	tests/consume/wheel.sh dist/quanto-*.whl "$(TORCH)"
+
+asan: $(VENV)/.extras
+	@scripts/system_packages.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset asan-ubsan
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset asan-ubsan
+	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset asan-ubsan
+
+clean:
+	rm -rf build dist demo

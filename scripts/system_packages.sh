@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes sure that Debian's headers the build needs are there: installs what is
+# missing when it may (as root, or with sudo that asks nothing), else prints the
+# one line to run and fails.
+set -euo pipefail
+
+packages=(libfmt-dev libgtest-dev libbenchmark-dev)
+headers=(fmt/format.h gtest/gtest.h benchmark/benchmark.h)
+
+missing=()
+for i in "${!packages[@]}"; do
+  if ! echo "#include <${headers[$i]}>" |
+    g++ -std=c++20 -E -x c++ - >/dev/null 2>&1; then
+    missing+=("${packages[$i]}")
+  fi
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+install="apt-get install -y --no-install-recommends ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+  echo "quanto: expected the headers of ${missing[*]} (Debian's names);" \
+    "install them and run make again" >&2
+  exit 1
+fi
+if [ "$(id -u)" -eq 0 ]; then
+  run=()
+elif sudo -n true 2>/dev/null; then
+  run=(sudo -n)
+else
+  echo "quanto: missing packages; run: sudo $install" >&2
+  exit 1
+fi
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# The package list of a fresh machine is empty or old.
+"${run[@]}" $install >/dev/null 2>&1 ||
+  { "${run[@]}" apt-get update -qq && "${run[@]}" $install >/dev/null; }
