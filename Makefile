@@ -21,14 +21,14 @@ endif
 
 CXX_SOURCES = $(shell git ls-files --cached --others --exclude-standard 'cpp/*.h' 'cpp/*.cc' 'benchmarks/*.cc' 'tests/*.cc')
 TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
-	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e dequantize.cc)
+	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
-.PHONY: help demo test build lint format test-cpp test-python bench wheel asan clean
+.PHONY: help demo test build lint tidy format test-cpp test-python bench wheel asan clean
 
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
 	@echo "make test                           lint, build, and all C++ and Python tests"
-	@echo "make lint | test-cpp | test-python  the parts of it"
+	@echo "make lint | tidy | test-cpp | test-python   the parts of it"
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
 	@echo "make wheel                          dist/*.whl, tried in a clean environment"
@@ -38,7 +38,7 @@ help:
 demo: $(VENV)/.extras build
 	$(BIN)/python -m examples.demo --model $(MODEL)
 
-test: lint test-cpp test-python
+test: lint tidy test-cpp test-python
 
 # The virtual environment, with torch and the tools of pyproject.toml's extras.
 $(VENV)/.torch:

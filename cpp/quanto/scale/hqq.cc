@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <numeric>
 #include <vector>
 
@@ -46,7 +47,7 @@ float power(float x, float exponent) {
   constexpr int32_t kSqrtHalf = 0x3f3504f3;
   const auto bits = std::bit_cast<int32_t>(x);
   const int32_t e = (bits - kSqrtHalf) >> 23;
-  const float m = std::bit_cast<float>(bits - e * (1 << 23));
+  const auto m = std::bit_cast<float>(bits - e * (1 << 23));
   const float s = (m - 1.0F) / (m + 1.0F);
   const float t = s * s;
   const float series =
@@ -59,7 +60,7 @@ float power(float x, float exponent) {
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds
   const float shifted = y + kRound;
   const int32_t k = std::bit_cast<int32_t>(shifted) - 0x4b400000;
-  const float f = (y - (shifted - kRound)) * 0.693147181F;
+  const float f = (y - (shifted - kRound)) * std::numbers::ln2_v<float>;
   const float exp =
       1.0F +
       f * (1.0F + f * (0.5F + f * (0.166666667F +
@@ -72,9 +73,8 @@ double sum(const Block& values, int count) {
   std::array<double, 8> parts{};
   int i = 0;
   for (; i + 8 <= count; i += 8) {
-    for (int lane = 0; lane < 8; ++lane) {
-      parts[static_cast<size_t>(lane)] +=
-          static_cast<double>(values[static_cast<size_t>(i + lane)]);
+    for (size_t lane = 0; lane < 8; ++lane) {
+      parts[lane] += static_cast<double>(values[static_cast<size_t>(i) + lane]);
     }
   }
   for (; i < count; ++i)
