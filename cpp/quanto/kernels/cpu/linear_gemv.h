@@ -14,12 +14,26 @@ namespace {
 /// Weight rows (rows of bytes) that are one unit of work.
 constexpr int kUnitRows = 16;
 
+constexpr int64_t kCacheLine = 64;
+
+/// Asks for the bytes [begin, begin + bytes) of each of kRows rows, k apart.
+/// Rows are short streams: the hardware's prefetcher has just found one when it
+/// ends. So the kernels ask for the rows that come next while they work on
+/// these. A prefetch past the end of the weight does nothing.
+template <int kRows>
+inline void prefetch_rows(const uint8_t* begin, int64_t k, int64_t bytes) {
+  for (int64_t b = 0; b < bytes; b += kCacheLine) {
+    QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
+      __builtin_prefetch(begin + r * k + b);
+    }
+  }
+}
+
 /// kRows rows of 8-bit codes, k apart. Scale and unit are left to the caller.
 template <DType kStorage, int kRows, int kM>
 QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
                                float* sums) {
   using Watch = NanWatch<kStorage>;
-  constexpr int64_t kStep = Watch::kNeeded ? kVecBytes : kLanes;
   Watch watch[kRows];
   Vec acc[kM][kRows];
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
@@ -40,13 +54,14 @@ QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
     multiply([](const uint8_t* p) { return load_bytes(p); },
              [](const float* p) { return load(p); });
   };
-  while (i + kStep <= k) {
+  while (i + kVecBytes <= k) {
+    prefetch_rows<kRows>(data + kRows * k + i, k, kVecBytes);
     if constexpr (Watch::kNeeded) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
         watch[r].see(load_words(data + r * k + i));
       }
     }
-    QUANTO_UNROLL for (int64_t step = 0; step < kStep; step += kLanes) {
+    QUANTO_UNROLL for (int64_t step = 0; step < kVecBytes; step += kLanes) {
       multiply_full();
       i += kLanes;
     }
@@ -57,8 +72,8 @@ QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
         watch[r].see(load_words_tail(data + r * k + i, k - i));
       }
     }
-    for (; i + kLanes <= k; i += kLanes) multiply_full();
   }
+  for (; i + kLanes <= k; i += kLanes) multiply_full();
   if (const int tail = static_cast<int>(k - i); tail != 0) {
     multiply([=](const uint8_t* p) { return load_bytes_tail(p, tail); },
              [=](const float* p) { return load_tail(p, tail); });
@@ -113,6 +128,7 @@ QUANTO_NOINLINE void dot_planes(const uint8_t* data, int64_t k,
   }
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
+    prefetch_rows<kRows>(data + kRows * k + i, k, scales.group_size);
     const int64_t at = scales.chunk(group, first_row) + group % kGroupChunk;
     GroupDecoder<kBits> decode[kPlanes][kRows];
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {

@@ -70,6 +70,7 @@ QUANTO_NOINLINE void dot_pairs(const uint8_t* data, int64_t rows, int64_t k,
   const uint16_t* x = input.x + first_m * input.padded;
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
+    prefetch_rows<2 * kPairs>(data + 2 * kPairs * k + i, k, scales.group_size);
     __m512 acc[kM][kPlanes][kPairs];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
       QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
