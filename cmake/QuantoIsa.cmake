@@ -14,7 +14,8 @@ set(QUANTO_FLAGS_avx512
     ${QUANTO_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
     -mavx512vnni -mprefer-vector-width=512)
 set(QUANTO_FLAGS_avx512_bf16 ${QUANTO_FLAGS_avx512} -mavx512bf16)
-set(QUANTO_FLAGS_amx_bf16 ${QUANTO_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16)
+set(QUANTO_FLAGS_amx_bf16 ${QUANTO_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16
+    -mamx-int8)
 
 # quanto_isa_sources(linear.cc ISAS avx2 avx512 avx512_bf16)
 function(quanto_isa_sources source)

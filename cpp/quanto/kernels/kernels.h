@@ -73,23 +73,39 @@ using Unpack = void (*)(const uint8_t* packed, int64_t packed_rows,
                         int64_t columns, int bits, uint8_t* codes,
                         Executor& executor);
 
-/// y[m][n] = sum over k of x[m][k] * w[n][k], plus bias[n].
+/// Codes of a matrix with one scale for each row, chosen here: scale[row] =
+/// max |base[row]| / largest code of `storage` (int8 or a float8 type), in
+/// fp32; q = base / scale in fp32, rounded as by QuantizeSymmetric. A row of
+/// zeros has scale 0 and codes 0; a NaN or an infinity in a row makes its scale
+/// that.
+using QuantizeRows = void (*)(const void* base, DType dtype, int64_t rows,
+                              int64_t columns, DType storage, void* data,
+                              float* scale, Executor& executor);
+
+/// How codes of activations are scaled: kNone for float activations, one scale,
+/// or one for each row of x.
+enum class InputScale : uint8_t { kNone, kTensor, kRow };
+
+/// y[m][n] = input_scale[m] * sum over k of x[m][k] * w[n][k], plus bias[n].
 struct LinearProblem {
   int64_t m;
   int64_t n;
   int64_t k;
-  DType activation;    ///< of input, bias and output
-  QTypeId weight;      ///< every qtype
-  int64_t group_size;  ///< divides k; k itself: one scale per output
-  bool per_tensor;     ///< a single scale (8 bits only)
-  DType scale;         ///< of the scales and of a float shift
-  ShiftKind shift;     ///< kNone for 8 bits
+  DType input;  ///< of x: `activation`, or int8 or a float8 type: codes
+  InputScale input_scale;  ///< kNone if and only if x is float
+  DType activation;        ///< of bias and output
+  QTypeId weight;          ///< every qtype
+  int64_t group_size;      ///< divides k; k itself: one scale per output
+  bool per_tensor;         ///< a single scale (8 bits only)
+  DType scale;             ///< of the scales and of a float shift
+  ShiftKind shift;         ///< kNone for 8 bits
 };
 
 /// Row-major, contiguous. `bias` may be null. `data` is [n][k] of the qtype's
 /// storage for 8 bits, the packed group rows for 4 and 2 (packing.h).
 struct LinearArgs {
   const void* input;
+  const float* input_scale;  ///< none, 1 or m values, as the problem says
   const void* data;
   const void* scale;
   const void* shift;
@@ -97,8 +113,9 @@ struct LinearArgs {
   void* output;
 };
 
-/// Accumulates in fp32 or wider; the activation is never rounded below its own
-/// dtype and the weight is exact up to one fp32 rounding.
+/// Accumulates in fp32 or wider, or exactly in int32; the activation is never
+/// rounded below its own dtype and the weight is exact up to one fp32 rounding.
+/// What is left below 2^-125 of an fp32 or bfloat16 activation may be lost.
 using Linear = void (*)(const LinearProblem& problem, const LinearArgs& args,
                         Executor& executor);
 
@@ -116,6 +133,7 @@ struct KernelTable {
   Absmax absmax;
   MinMax min_max;
   QuantizeSymmetric quantize_symmetric;
+  QuantizeRows quantize_rows;
   DequantizeSymmetric dequantize_symmetric;
   QuantizeAffine quantize_affine;
   DequantizeAffine dequantize_affine;

@@ -15,6 +15,7 @@ namespace {
 // Leaf 7 of CPUID, EDX.
 constexpr uint32_t kAmxBf16 = uint32_t{1} << 22;
 constexpr uint32_t kAmxTile = uint32_t{1} << 24;
+constexpr uint32_t kAmxInt8 = uint32_t{1} << 25;
 // Leaf 1 of CPUID, ECX: XGETBV may be used.
 constexpr uint32_t kOsxsave = uint32_t{1} << 27;
 // Of XCR0: the tile configuration (17) and the tile data (18).
@@ -23,13 +24,13 @@ constexpr uint32_t kTileState = uint32_t{1} << 17 | uint32_t{1} << kTileData;
 // Linux's request for a register state that it grants on demand.
 constexpr long kRequestPermission = 0x1023;
 
-bool has_amx_bf16() {
+bool has_features(uint32_t features) {
   uint32_t eax = 0;
   uint32_t ebx = 0;
   uint32_t ecx = 0;
   uint32_t edx = 0;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  return (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0;
+  return (edx & features) == features;
 }
 
 bool system_saves_tiles() {
@@ -48,9 +49,11 @@ bool system_saves_tiles() {
 }  // namespace
 
 bool may_use_amx_bf16() {
-  return has_amx_bf16() && system_saves_tiles() &&
+  return has_features(kAmxBf16 | kAmxTile) && system_saves_tiles() &&
          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
+
+bool has_amx_int8() { return has_features(kAmxInt8 | kAmxTile); }
 
 }  // namespace quanto::kernels
 
@@ -59,6 +62,7 @@ bool may_use_amx_bf16() {
 namespace quanto::kernels {
 
 bool may_use_amx_bf16() { return false; }
+bool has_amx_int8() { return false; }
 
 }  // namespace quanto::kernels
 

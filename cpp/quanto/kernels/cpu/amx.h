@@ -8,4 +8,7 @@ namespace quanto::kernels {
 /// False on another architecture.
 bool may_use_amx_bf16();
 
+/// Whether it multiplies int8 there too.
+bool has_amx_int8();
+
 }  // namespace quanto::kernels

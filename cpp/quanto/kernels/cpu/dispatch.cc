@@ -33,7 +33,7 @@ class Registry {
 #if defined(__x86_64__)
     if (has_avx512_bf16() && may_use_amx_bf16()) {
       add("amx_bf16", elementwise_avx512(),
-          {linear_amx_bf16(), linear_avx512_bf16()});
+          {linear_amx_bf16(has_amx_int8()), linear_avx512_bf16()});
     }
     if (has_avx512_bf16()) {
       add("avx512_bf16", elementwise_avx512(), {linear_avx512_bf16()});
@@ -98,6 +98,7 @@ class Registry {
         .absmax = elementwise.reduce.absmax,
         .min_max = elementwise.reduce.min_max,
         .quantize_symmetric = elementwise.quantize.symmetric,
+        .quantize_rows = elementwise.quantize.rows,
         .dequantize_symmetric = elementwise.dequantize.symmetric,
         .quantize_affine = elementwise.quantize.affine,
         .dequantize_affine = elementwise.dequantize.affine,

@@ -56,6 +56,7 @@ TEST(DispatchTest, EveryTableIsCompleteAndTakesEveryProblem) {
     EXPECT_NE(table->absmax, nullptr);
     EXPECT_NE(table->min_max, nullptr);
     EXPECT_NE(table->quantize_symmetric, nullptr);
+    EXPECT_NE(table->quantize_rows, nullptr);
     EXPECT_NE(table->dequantize_symmetric, nullptr);
     EXPECT_NE(table->quantize_affine, nullptr);
     EXPECT_NE(table->dequantize_affine, nullptr);
@@ -66,6 +67,8 @@ TEST(DispatchTest, EveryTableIsCompleteAndTakesEveryProblem) {
           .m = 1,
           .n = 3,
           .k = 5,
+          .input = DType::kFloat16,
+          .input_scale = InputScale::kNone,
           .activation = DType::kFloat16,
           .weight = type.id,
           .group_size = 5,

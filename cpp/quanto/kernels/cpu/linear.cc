@@ -2,6 +2,9 @@
 #include "quanto/kernels/cpu/linear_gemv_run.h"
 #include "quanto/kernels/cpu/linear_panel.h"
 #include "quanto/kernels/cpu/tables.h"
+#ifdef QUANTO_HAS_AVX512
+#include "quanto/kernels/cpu/linear_panel_vnni.h"
+#endif
 #ifdef QUANTO_ISA_AVX512_BF16
 #include "quanto/kernels/cpu/linear_gemv_bf16.h"
 #include "quanto/kernels/cpu/linear_panel_bf16.h"
@@ -14,6 +17,11 @@ namespace {
 
 constexpr LinearVariant kGemv = {"gemv", gemv_supports, gemv_run};
 constexpr LinearVariant kPanel = {"panel", panel_supports, panel_run};
+
+#ifdef QUANTO_HAS_AVX512
+constexpr LinearVariant kPanelVnni = {"panel_vnni", panel_vnni_supports,
+                                      panel_vnni_run};
+#endif
 
 template <int kCount>
 constexpr LinearTable table_of(const LinearVariant (&variants)[kCount]) {
@@ -30,8 +38,10 @@ constexpr LinearVariant kGemvBf16 = {"gemv_bf16", gemv_bf16_supports,
                                      gemv_bf16_run};
 constexpr LinearVariant kPanelBf16 = {"panel_bf16", panel_bf16_supports,
                                       panel_bf16_run};
-constexpr LinearVariant kPairsFirst[] = {kGemvBf16, kGemv, kPanelBf16, kPanel};
-constexpr LinearVariant kFloatFirst[] = {kGemv, kPanel, kGemvBf16, kPanelBf16};
+constexpr LinearVariant kPairsFirst[] = {kGemvBf16, kGemv, kPanelVnni,
+                                         kPanelBf16, kPanel};
+constexpr LinearVariant kFloatFirst[] = {kGemv, kPanelVnni, kPanel, kGemvBf16,
+                                         kPanelBf16};
 
 }  // namespace
 
@@ -46,7 +56,7 @@ LinearTable linear_avx512_bf16() {
 #elif defined(QUANTO_ISA_AVX512)
 
 namespace {
-constexpr LinearVariant kVariants[] = {kGemv, kPanel};
+constexpr LinearVariant kVariants[] = {kGemv, kPanelVnni, kPanel};
 }
 
 LinearTable linear_avx512() { return table_of(kVariants); }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quanto/kernels/cpu/linear_pair_units.h"
 #include "quanto/kernels/cpu/linear_tile_amx.h"
+#include "quanto/kernels/cpu/linear_word_units.h"
 #include "quanto/kernels/cpu/tables.h"
 
-// "panel_amx": bfloat16 activations in tile registers. The instruction set's
-// other ways to run a linear problem are those of avx512_bf16.
+// "panel_amx": activations of every dtype in tile registers, as bfloat16 terms;
+// "panel_amx_int8": int8 codes. The instruction set's other ways to run a
+// linear problem are those of avx512_bf16.
 
 namespace quanto::kernels {
 namespace {
@@ -13,19 +14,31 @@ namespace {
 constexpr int64_t kFewestRows = 5;
 
 bool panel_amx_supports(const LinearProblem& problem) {
-  return problem.m >= kFewestRows && pair_tiles_support<AmxTiles>(problem);
+  return problem.m >= kFewestRows && word_tiles_support<AmxPairTiles>(problem);
 }
 
 void panel_amx_run(const LinearProblem& problem, const LinearArgs& args,
                    Executor& executor) {
-  run_pair_tiles<AmxTiles>(problem, args, executor);
+  run_pair_tiles<AmxPairTiles>(problem, args, executor);
+}
+
+bool panel_amx_int8_supports(const LinearProblem& problem) {
+  return problem.m >= kFewestRows && byte_tiles_support<AmxByteTiles>(problem);
+}
+
+void panel_amx_int8_run(const LinearProblem& problem, const LinearArgs& args,
+                        Executor& executor) {
+  run_byte_tiles<AmxByteTiles>(problem, args, executor);
 }
 
 constexpr LinearVariant kVariants[] = {
+    {"panel_amx_int8", panel_amx_int8_supports, panel_amx_int8_run},
     {"panel_amx", panel_amx_supports, panel_amx_run}};
 
 }  // namespace
 
-LinearTable linear_amx_bf16() { return {kVariants, 1}; }
+LinearTable linear_amx_bf16(bool has_int8) {
+  return has_int8 ? LinearTable{kVariants, 2} : LinearTable{kVariants + 1, 1};
+}
 
 }  // namespace quanto::kernels

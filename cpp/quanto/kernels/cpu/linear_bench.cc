@@ -9,10 +9,11 @@
 #include "quanto/kernels/cpu/dispatch.h"
 #include "quanto/kernels/test_tensor.h"
 
-// Linear on one thread, for every qtype and activation dtype. "cold" walks over
-// copies of the weight that together exceed the caches, "warm" uses one. The
-// instruction set is that of QUANTO_FORCE_ISA. Rates are of the bytes of the
-// weight (codes, scales, shifts) and of multiply-adds counted as two.
+// Linear on one thread, for every qtype and dtype of the input: floats, or
+// codes with a scale per row and a bfloat16 result. "cold" walks over copies of
+// the weight that together exceed the caches, "warm" uses one. The instruction
+// set is that of QUANTO_FORCE_ISA. Rates are of the bytes of the weight (codes,
+// scales, shifts) and of multiply-adds counted as two.
 
 namespace quanto::kernels {
 namespace {
@@ -57,7 +58,8 @@ void run(benchmark::State& state, const LinearProblem& problem, bool cold) {
   const int64_t bytes = bytes_of(weights[0]);
   if (cold) weights.resize(kColdBytes / bytes + 1, weights[0]);
   const TestTensor input =
-      random_tensor(problem.activation, problem.m * problem.k, -1, 1, 4);
+      random_tensor(problem.input, problem.m * problem.k, -1, 1, 4);
+  const std::vector<float> input_scale(problem.m, 0.01F);
   TestTensor output(problem.activation, problem.m * problem.n);
   const LinearVariant& variant = plan_linear(kernels(), problem);
   SerialExecutor executor;
@@ -66,7 +68,8 @@ void run(benchmark::State& state, const LinearProblem& problem, bool cold) {
     const Weight& weight = weights[next++ % weights.size()];
     variant.run(
         problem,
-        {input.data(), weight.data.data(), weight.scale.data(),
+        {input.data(), input_scale.data(), weight.data.data(),
+         weight.scale.data(),
          problem.shift == ShiftKind::kNone ? nullptr : weight.shift.data(),
          nullptr, output.data()},
         executor);
@@ -86,28 +89,34 @@ struct Size {
 constexpr Size kSizes[] = {
     {576, 576, 96}, {1024, 1024, 128}, {4096, 4096, 128}};
 
+constexpr DType kInputs[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16,
+                             DType::kInt8, DType::kFloat8E4M3FN};
+
 void register_all() {
   for (const Size& size : kSizes) {
-    for (const int64_t m : {1, 4, 16, 128}) {
-      for (const DType activation : kActivations) {
+    for (const int64_t m : {1, 4, 16, 128, 1024}) {
+      for (const DType input : kInputs) {
         for (const QType& type : kQTypes) {
           for (const bool cold : {false, true}) {
             if (cold && m > 4) continue;
+            const bool codes = !is_activation(input);
+            const DType activation = codes ? DType::kBFloat16 : input;
             const LinearProblem problem = {
-                m,
-                size.n,
-                size.k,
-                activation,
-                type.id,
-                type.bits == 8 ? size.k : size.group_size,
-                false,
-                activation,
-                type.bits == 8 ? ShiftKind::kNone : ShiftKind::kFloat};
+                .m = m,
+                .n = size.n,
+                .k = size.k,
+                .input = input,
+                .input_scale = codes ? InputScale::kRow : InputScale::kNone,
+                .activation = activation,
+                .weight = type.id,
+                .group_size = type.bits == 8 ? size.k : size.group_size,
+                .per_tensor = false,
+                .scale = activation,
+                .shift = type.bits == 8 ? ShiftKind::kNone : ShiftKind::kFloat};
             const std::string name =
-                std::string(type.name) + "/" +
-                std::string(name_of(activation)) + "/m" + std::to_string(m) +
-                "/" + std::to_string(size.n) + "x" + std::to_string(size.k) +
-                (cold ? "/cold" : "/warm");
+                std::string(type.name) + "/" + std::string(name_of(input)) +
+                "/m" + std::to_string(m) + "/" + std::to_string(size.n) + "x" +
+                std::to_string(size.k) + (cold ? "/cold" : "/warm");
             benchmark::RegisterBenchmark(
                 name.c_str(), [problem, cold](benchmark::State& state) {
                   run(state, problem, cold);

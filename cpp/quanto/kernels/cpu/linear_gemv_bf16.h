@@ -4,10 +4,11 @@
 #include "quanto/kernels/cpu/linear_gemv_run.h"
 #include "quanto/kernels/cpu/linear_pairs.h"
 
-// "gemv_bf16": up to four rows of bfloat16 activations by 4- or 2-bit weights.
-// Codes are exact in bfloat16, so products of pairs need no rounding of either
-// operand; scales are applied to the fp32 sums of each group, and the shift to
-// the sums of x: y += scale * sum(q * x) - shift * sum(x).
+// "gemv_bf16": up to four rows of bfloat16 activations, or of their 8-bit
+// codes, by 4- or 2-bit weights. Codes are exact in bfloat16, so products of
+// pairs need no rounding of either operand; scales are applied to the fp32 sums
+// of each group, and the shift to the sums of x: y += scale * sum(q * x) -
+// shift * sum(x).
 
 namespace quanto::kernels {
 namespace {
@@ -192,8 +193,8 @@ void gemv_pairs_run(const LinearProblem& problem, const LinearArgs& args,
 
 bool gemv_bf16_supports(const LinearProblem& problem) {
   const int64_t bits = bits_of(problem.weight);
-  return gemv_supports(problem) && problem.activation == DType::kBFloat16 &&
-         bits < 8 && problem.n % (8 / bits) == 0 &&
+  return gemv_supports(problem) && terms_of(problem.input) == 1 && bits < 8 &&
+         problem.n % (8 / bits) == 0 &&
          (problem.group_size % kPairK == 0 || problem.group_size == problem.k);
 }
 

@@ -72,13 +72,13 @@ inline void for_weight_rows(int64_t rows, Body body) {
 /// The input as fp32 [m][k]: itself, or a copy in the workspace.
 inline const float* float_input(const LinearProblem& problem,
                                 const LinearArgs& args, Executor& executor) {
-  if (problem.activation == DType::kFloat32) {
+  if (problem.input == DType::kFloat32) {
     return static_cast<const float*>(args.input);
   }
   const int64_t count = problem.m * problem.k;
   auto* x = reinterpret_cast<float*>(
       executor.workspace(static_cast<size_t>(count) * sizeof(float)));
-  to_float(args.input, problem.activation, 0, count, x);
+  input_to_float(problem, args, 0, count, x);
   return x;
 }
 

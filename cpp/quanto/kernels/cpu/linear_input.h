@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "quanto/kernels/cpu/element.h"
 #include "quanto/kernels/cpu/linear_vec.h"
 #include "quanto/kernels/kernels.h"
 
@@ -16,6 +17,9 @@ constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 constexpr int64_t bits_of(QTypeId id) {
   return id == QTypeId::kQInt2 ? 2 : id == QTypeId::kQInt4 ? 4 : 8;
+}
+constexpr bool is_integer(QTypeId id) {
+  return bits_of(id) < 8 || id == QTypeId::kQInt8;
 }
 
 /// Calls body with a function that loads `count` <= kLanes elements of `source`
@@ -52,18 +56,84 @@ inline void with_loader(const void* source, DType dtype, Body body) {
   }
 }
 
+/// Loads `count` <= kLanes codes of activations from an index on as fp32, the
+/// other lanes 0.
+template <DType kStorage>
+struct CodeLoader {
+  const uint8_t* codes;
+
+  Vec operator()(int64_t i, int count) const {
+    if constexpr (kStorage == DType::kInt8) {
+      const auto* p = reinterpret_cast<const int8_t*>(codes) + i;
+      return to_float(count == kLanes ? load_s8(p) : load_s8_tail(p, count));
+    } else {
+      return decode_float8<kStorage>(count == kLanes
+                                         ? load_bytes(codes + i)
+                                         : load_bytes_tail(codes + i, count));
+    }
+  }
+};
+
+/// with_loader for the input of a problem, which may be codes.
+template <typename Body>
+inline void with_input_loader(const LinearProblem& problem,
+                              const LinearArgs& args, Body body) {
+  if (is_activation(problem.input)) {
+    return with_loader(args.input, problem.input, body);
+  }
+  with_storage(problem.input, [&](auto stored) {
+    body(CodeLoader<decltype(stored)::value>{
+        static_cast<const uint8_t*>(args.input)});
+  });
+}
+
+/// Elements [offset, offset + count) of what `load_at` loads.
+template <typename Load>
+inline void load_run(Load load_at, int64_t offset, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(out + i, load_at(offset + i, kLanes));
+  }
+  const int tail = static_cast<int>(count - i);
+  if (tail != 0) store_tail(out + i, load_at(offset + i, tail), tail);
+}
+
 /// Elements [offset, offset + count) of a float16, bfloat16, float32 or uint8
 /// array as fp32.
 inline void to_float(const void* source, DType dtype, int64_t offset,
                      int64_t count, float* out) {
-  with_loader(source, dtype, [=](auto load_at) {
+  with_loader(source, dtype,
+              [=](auto load_at) { load_run(load_at, offset, count, out); });
+}
+
+/// The same of the input.
+inline void input_to_float(const LinearProblem& problem, const LinearArgs& args,
+                           int64_t offset, int64_t count, float* out) {
+  with_input_loader(problem, args, [=](auto load_at) {
+    load_run(load_at, offset, count, out);
+  });
+}
+
+/// The sum of elements [offset, offset + count) of the input, without scale.
+inline float input_sum(const LinearProblem& problem, const LinearArgs& args,
+                       int64_t offset, int64_t count) {
+  Vec sum = zero();
+  with_input_loader(problem, args, [&](auto load_at) {
     int64_t i = 0;
     for (; i + kLanes <= count; i += kLanes) {
-      store(out + i, load_at(offset + i, kLanes));
+      sum = add(sum, load_at(offset + i, kLanes));
     }
     const int tail = static_cast<int>(count - i);
-    if (tail != 0) store_tail(out + i, load_at(offset + i, tail), tail);
+    if (tail != 0) sum = add(sum, load_at(offset + i, tail));
   });
+  return reduce_add(sum);
+}
+
+/// What the sums of a row of the input are multiplied by.
+inline float row_scale(const LinearProblem& problem, const LinearArgs& args,
+                       int64_t row) {
+  if (problem.input_scale == InputScale::kNone) return 1.0F;
+  return args.input_scale[problem.input_scale == InputScale::kRow ? row : 0];
 }
 
 /// The same for `rows` rows of `count` <= kWidth elements, `stride` apart, into
@@ -117,13 +187,15 @@ inline void store_output(void* target, DType dtype, int64_t index, Vec value,
   }
 }
 
-/// sums (fp32) plus bias to output row `row`, columns [column, column + count).
+/// sums (fp32) by the row's scale plus bias to output row `row`, columns
+/// [column, column + count).
 inline void write_outputs(const LinearProblem& problem, const LinearArgs& args,
                           int64_t row, int64_t column, int64_t count,
                           const float* sums) {
+  const Vec scale = broadcast(row_scale(problem, args, row));
   for (int64_t i = 0; i < count; i += kLanes) {
     const int part = static_cast<int>(smaller(kLanes, count - i));
-    Vec value = load_tail(sums + i, part);
+    Vec value = mul(load_tail(sums + i, part), scale);
     if (args.bias != nullptr) {
       value = add(value,
                   load_output(args.bias, problem.activation, column + i, part));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quanto/kernels/cpu/linear_gemv_scales.h"
+#include "quanto/kernels/cpu/linear_terms.h"
 
 // Pairs of bfloat16: codes as bfloat16, and activations in the order in which
 // codes leave their bytes.
@@ -27,7 +28,7 @@ constexpr CodeTable<kBits> kCodeTable;
 
 /// k of one row that are multiplied at once; half a vector of bytes, so that a
 /// vector holds two rows and groups of any multiple of 32 fit.
-constexpr int64_t kPairK = 32;
+constexpr int64_t kPairK = kVecPairsK;
 
 /// The input of the call, in the workspace.
 struct PairInput {
@@ -37,15 +38,22 @@ struct PairInput {
   int64_t padded_groups;
 };
 
-/// The sum of `count` bfloat16 numbers.
-inline float row_sum(const uint8_t* bytes, int64_t count) {
-  const auto* x = reinterpret_cast<const uint16_t*>(bytes);
-  Vec sum = zero();
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) sum = add(sum, load_bf16(x + i));
-  const int tail = static_cast<int>(count - i);
-  if (tail != 0) sum = add(sum, load_bf16_tail(x + i, tail));
-  return reduce_add(sum);
+/// The rows of the input, from what stores their only term.
+template <typename LoadTerms>
+void pack_pairs(const LinearProblem& problem, LoadTerms load_terms,
+                const PairInput& out) {
+  // Even words of a vector to its lower half.
+  const __m512i order = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13,
+                                         11, 9, 7, 5, 3, 1, 30, 28, 26, 24, 22,
+                                         20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  for (int64_t m = 0; m < problem.m; ++m) {
+    for (int64_t k = 0; k < problem.k; k += kPairK) {
+      __m512i x;
+      load_terms(m * problem.k + k, smaller(kPairK, problem.k - k), &x);
+      _mm512_storeu_si512(out.x + m * out.padded + k,
+                          _mm512_permutexvar_epi16(order, x));
+    }
+  }
 }
 
 inline PairInput pair_input(const LinearProblem& problem,
@@ -58,26 +66,18 @@ inline PairInput pair_input(const LinearProblem& problem,
   PairInput input = {reinterpret_cast<uint16_t*>(room),
                      reinterpret_cast<float*>(room + problem.m * padded * 2),
                      padded, padded_groups};
-  // Even words of a vector to its lower half.
-  const __m512i order = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13,
-                                         11, 9, 7, 5, 3, 1, 30, 28, 26, 24, 22,
-                                         20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-  const auto* source = static_cast<const uint8_t*>(args.input);
-  for (int64_t m = 0; m < problem.m; ++m) {
-    const uint8_t* row = source + m * problem.k * 2;
-    for (int64_t k = 0; k < problem.k; k += kPairK) {
-      const int64_t count = smaller(kPairK, problem.k - k);
-      const __m512i x = _mm512_maskz_loadu_epi16(
-          static_cast<__mmask32>(~uint32_t{0} >> (kPairK - count)),
-          row + 2 * k);
-      _mm512_storeu_si512(input.x + m * padded + k,
-                          _mm512_permutexvar_epi16(order, x));
+  with_terms(problem, args, [&](auto load_terms) {
+    if constexpr (decltype(load_terms)::kTerms == 1) {
+      pack_pairs(problem, load_terms, input);
     }
+  });
+  for (int64_t m = 0; m < problem.m; ++m) {
     float* sums = input.sums + m * padded_groups;
     for (int64_t g = 0; g < padded_groups; ++g) {
-      sums[g] = g < groups ? row_sum(row + 2 * g * problem.group_size,
-                                     problem.group_size)
-                           : 0.0F;
+      const int64_t offset = m * problem.k + g * problem.group_size;
+      sums[g] = g < groups
+                    ? input_sum(problem, args, offset, problem.group_size)
+                    : 0.0F;
     }
   }
   return input;

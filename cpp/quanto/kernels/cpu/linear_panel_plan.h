@@ -103,7 +103,7 @@ inline OutputLanes output_lanes(const LinearProblem& problem,
   return lanes;
 }
 
-/// sums [rows][kPanelColumns] to the output, with scale (8 bits) and bias.
+/// sums [rows][kPanelColumns] to the output, with scales and bias.
 inline void finish_panel(const LinearProblem& problem, const LinearArgs& args,
                          int64_t first_row, int64_t rows, int64_t output,
                          int64_t outputs, const float* sums) {
@@ -115,9 +115,10 @@ inline void finish_panel(const LinearProblem& problem, const LinearArgs& args,
   const bool biased = args.bias != nullptr;
   // All of a row at once: it is one line of the cache.
   for (int64_t r = 0; r < rows; ++r) {
+    const Vec by = broadcast(row_scale(problem, args, first_row + r));
     for (int64_t c = 0; c < outputs; c += kLanes) {
       const OutputLanes& at = lanes[c / kLanes];
-      Vec value = mul(load(sums + r * kPanelColumns + c), at.scale);
+      Vec value = mul(mul(load(sums + r * kPanelColumns + c), at.scale), by);
       if (biased) value = add(value, at.bias);
       store_output(args.output, problem.activation,
                    (first_row + r) * problem.n + output + c, value, at.count);

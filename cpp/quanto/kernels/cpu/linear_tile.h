@@ -24,8 +24,8 @@ inline void pack_tile(const LinearProblem& problem, const LinearArgs& args,
   for (int64_t k = 0; k < problem.k; k += kPart) {
     const int64_t count = smaller(kPart, problem.k - k);
     for (int64_t r = 0; r < rows; ++r) {
-      to_float(args.input, problem.activation, (first + r) * problem.k + k,
-               count, part[r]);
+      input_to_float(problem, args, (first + r) * problem.k + k, count,
+                     part[r]);
     }
     for (int64_t i = 0; i < count; ++i) {
       for (int64_t r = 0; r < rows; ++r) *tile++ = part[r][i];

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_pair_tile.h"
+#include "quanto/kernels/cpu/linear_word_decode.h"
 
-// bfloat16 pairs multiplied in AMX tiles: two by two accumulators of 16 rows by
-// 16 columns.
+// bfloat16 pairs or bytes multiplied in AMX tiles: two by two accumulators of
+// 16 rows by 16 columns.
 
 namespace quanto::kernels {
 namespace {
@@ -26,26 +26,56 @@ struct AmxConfig {
 };
 alignas(64) constexpr AmxConfig kAmxConfig;
 
-/// [k / 32][rows, up to 16 or 32][32 k], zeros past the last row and k.
-inline void pack_tile_amx(const LinearProblem& problem, const LinearArgs& args,
-                          int64_t first, int64_t rows, uint32_t* tile) {
-  const auto* input = static_cast<const uint8_t*>(args.input);
+/// [k / 32][term][rows, up to 16 or 32][32 k] of bfloat16 pairs, zeros past the
+/// last row and k.
+template <typename LoadTerms>
+void pack_amx_pairs(const LinearProblem& problem, LoadTerms load_terms,
+                    int64_t first, int64_t rows, uint32_t* tile) {
+  constexpr int kTerms = LoadTerms::kTerms;
   const int64_t padded = round_up(rows, kAmxRows);
   for (int64_t k = 0; k < problem.k; k += kVecPairsK) {
     const int64_t count = smaller(kVecPairsK, problem.k - k);
     for (int64_t r = 0; r < padded; ++r) {
-      const __m512i pairs =
-          r < rows
-              ? load_pairs(input + 2 * ((first + r) * problem.k + k), count)
-              : _mm512_setzero_si512();
-      _mm512_storeu_si512(tile, pairs);
+      __m512i terms[kTerms] = {};
+      if (r < rows) load_terms((first + r) * problem.k + k, count, terms);
+      QUANTO_UNROLL for (int t = 0; t < kTerms; ++t) {
+        _mm512_storeu_si512(tile + (t * padded + r) * kAmxWidth,
+                            to_pairs(terms[t]));
+      }
+    }
+    tile += kTerms * padded * kAmxWidth;
+  }
+}
+
+/// [k / 64][rows, up to 16 or 32][64 k] of int8, zeros past the last row and k.
+inline void pack_amx_bytes(const LinearProblem& problem, const LinearArgs& args,
+                           int64_t first, int64_t rows, uint32_t* tile) {
+  const auto* input = static_cast<const uint8_t*>(args.input);
+  const int64_t padded = round_up(rows, kAmxRows);
+  for (int64_t k = 0; k < problem.k; k += kVecBytes) {
+    const int64_t count = smaller(kVecBytes, problem.k - k);
+    for (int64_t r = 0; r < padded; ++r) {
+      const IVec x =
+          r < rows ? load_words_tail(input + (first + r) * problem.k + k, count)
+                   : ibroadcast(0);
+      _mm512_storeu_si512(tile, x.v);
       tile += kAmxWidth;
     }
   }
 }
 
-/// Multiplies kTiles * kAmxRows rows into tile registers 0 to 3.
-template <int kTiles>
+/// The dot products of rows of tile kA with columns of tile kB, into kSum; an
+/// intrinsic takes literals only.
+#define QUANTO_AMX_DOT(kBytes, sum, a, b) \
+  if constexpr (kBytes) {                 \
+    _tile_dpbssd(sum, a, b);              \
+  } else {                                \
+    _tile_dpbf16ps(sum, a, b);            \
+  }
+
+/// Multiplies kTiles * kAmxRows rows into tile registers 0 to 3, of int8 to
+/// int32 where kBytes, else of bfloat16 to fp32.
+template <bool kBytes, int kTiles>
 inline void multiply_amx(const TilePart& part, const float* before) {
   if (before == nullptr) {
     _tile_zero(0);
@@ -65,18 +95,20 @@ inline void multiply_amx(const TilePart& part, const float* before) {
   }
   const uint32_t* tile = part.tile;
   const uint32_t* panel = part.panel;
-  for (int64_t i = 0; i < part.pairs; i += kAmxWidth) {
+  for (int64_t i = 0; i < part.words; i += kAmxWidth) {
     _tile_loadd(6, panel, kPanelStride);
-    _tile_loadd(4, tile, kAmxWidth * 4);
     _tile_loadd(7, panel + kLanes, kPanelStride);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    if constexpr (kTiles == 2) {
-      _tile_loadd(5, tile + kAmxTile, kAmxWidth * 4);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
+    for (int64_t t = 0; t < part.terms; ++t) {
+      _tile_loadd(4, tile, kAmxWidth * 4);
+      QUANTO_AMX_DOT(kBytes, 0, 4, 6);
+      QUANTO_AMX_DOT(kBytes, 1, 4, 7);
+      if constexpr (kTiles == 2) {
+        _tile_loadd(5, tile + kAmxTile, kAmxWidth * 4);
+        QUANTO_AMX_DOT(kBytes, 2, 5, 6);
+        QUANTO_AMX_DOT(kBytes, 3, 5, 7);
+      }
+      tile += kTiles * kAmxTile;
     }
-    tile += kTiles * kAmxTile;
     panel += kAmxWidth * kPanelColumns;
   }
 }
@@ -92,57 +124,92 @@ inline void store_amx(float* out) {
   }
 }
 
+/// kLanes sums as a tile register leaves them.
+template <bool kBytes>
+inline Vec load_sums(const float* sums) {
+  if constexpr (kBytes) return to_float(load_words(sums));
+  return load(sums);
+}
+
 /// sums[rows][kPanelColumns] (+)= scale * product - x_sums * shift.
-inline void add_products(const TilePart& part, int64_t rows, bool first,
-                         const float* product, float* sums) {
+template <bool kBytes>
+void add_products(const TilePart& part, int64_t rows, bool first,
+                  const float* product, float* sums) {
   for (int half = 0; half < kPanelColumns; half += kLanes) {
     const Vec scale = load(part.scale + half);
     const Vec shift = load(part.shift + half);
     for (int64_t r = 0; r < rows; ++r) {
       float* sum = sums + r * kPanelColumns + half;
       const Vec before = first ? zero() : load(sum);
-      store(sum, add_scaled(before, load(product + r * kPanelColumns + half),
-                            scale, part.x_sums[r], shift));
+      store(sum,
+            add_scaled(before,
+                       load_sums<kBytes>(product + r * kPanelColumns + half),
+                       scale, part.x_sums[r], shift));
     }
   }
 }
 
-template <int kTiles>
+template <bool kBytes, int kTiles>
 QUANTO_NOINLINE void multiply_tile_amx(const TilePart& part, int64_t rows,
                                        bool first, float* sums) {
   // The intrinsics that load tiles do not say that they read memory.
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   if (part.scale == nullptr) {
-    multiply_amx<kTiles>(part, first ? nullptr : sums);
+    multiply_amx<kBytes, kTiles>(part, first ? nullptr : sums);
     store_amx<kTiles>(sums);
   } else {
     alignas(64) float product[kTiles * kAmxRows * kPanelColumns];
-    multiply_amx<kTiles>(part, nullptr);
+    multiply_amx<kBytes, kTiles>(part, nullptr);
     store_amx<kTiles>(product);
-    add_products(part, rows, first, product, sums);
+    add_products<kBytes>(part, rows, first, product, sums);
   }
 }
 
-/// The Tiles of linear_pair_units.h that run on tile registers.
-struct AmxTiles {
+/// What the Tiles of linear_word_units.h on tile registers share.
+template <bool kBytes>
+struct AmxTilesOf {
   static constexpr int64_t kRows = 2 * kAmxRows;
   static constexpr int64_t kBlockRows = 512;
-  static constexpr int64_t kPadK = kVecPairsK;
+  static constexpr bool kSums = false;
 
   static void begin() { _tile_loadconfig(&kAmxConfig); }
   static void end() { _tile_release(); }
   static int64_t padded(int64_t rows) { return round_up(rows, kAmxRows); }
-  static void pack(const LinearProblem& problem, const LinearArgs& args,
-                   int64_t first, int64_t rows, uint32_t* tile) {
-    pack_tile_amx(problem, args, first, rows, tile);
-  }
   static void multiply(const TilePart& part, int64_t rows, bool first,
                        float* sums) {
     if (rows > kAmxRows) {
-      multiply_tile_amx<2>(part, rows, first, sums);
+      multiply_tile_amx<kBytes, 2>(part, rows, first, sums);
     } else {
-      multiply_tile_amx<1>(part, rows, first, sums);
+      multiply_tile_amx<kBytes, 1>(part, rows, first, sums);
     }
+  }
+};
+
+/// Activations of every dtype as terms, by codes as bfloat16.
+struct AmxPairTiles : AmxTilesOf<false> {
+  using Words = PairWords;
+  static constexpr int64_t kPadK = kVecPairsK;
+
+  static void pack(const LinearProblem& problem, const LinearArgs& args,
+                   int64_t first, int64_t rows, uint32_t* tile) {
+    with_terms(problem, args, [&](auto load_terms) {
+      pack_amx_pairs(problem, load_terms, first, rows, tile);
+    });
+  }
+  static void finish(float* /*sums*/, int64_t /*count*/) {}
+};
+
+/// Codes by codes, int8 or unsigned and of fewer bits.
+struct AmxByteTiles : AmxTilesOf<true> {
+  using Words = ByteWords<false>;
+  static constexpr int64_t kPadK = kVecBytes;
+
+  static void pack(const LinearProblem& problem, const LinearArgs& args,
+                   int64_t first, int64_t rows, uint32_t* tile) {
+    pack_amx_bytes(problem, args, first, rows, tile);
+  }
+  static void finish(float* sums, int64_t count) {
+    int_sums_to_float(sums, count);
   }
 };
 

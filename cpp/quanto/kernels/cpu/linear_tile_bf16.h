@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_pair_tile.h"
-#include "quanto/kernels/cpu/linear_panel_plan.h"
+#include "quanto/kernels/cpu/linear_word_decode.h"
 
 // bfloat16 pairs multiplied in vectors, by up to kTileRows rows.
 
 namespace quanto::kernels {
 namespace {
 
-/// Rows [first, first + rows) of the input as one tile: [pairs][rows] of two
-/// numbers each, zeros up to a multiple of kQuad.
-inline void pack_tile_bf16(const LinearProblem& problem, const LinearArgs& args,
-                           int64_t first, int64_t rows, uint32_t* tile) {
-  const auto* input = static_cast<const uint8_t*>(args.input);
+/// Rows [first, first + rows) of the input, from what stores their only term,
+/// as one tile: [pairs][rows] of two numbers each, zeros up to a multiple of
+/// kQuad.
+template <typename LoadTerms>
+void pack_tile_bf16(const LinearProblem& problem, LoadTerms load_terms,
+                    int64_t first, int64_t rows, uint32_t* tile) {
   alignas(64) uint32_t part[kTileRows][kVecPairsK / 2];
   for (int64_t k = 0; k < problem.k; k += kVecPairsK) {
     const int64_t count = smaller(kVecPairsK, problem.k - k);
     for (int64_t r = 0; r < rows; ++r) {
-      _mm512_store_si512(
-          part[r],
-          load_pairs(input + 2 * ((first + r) * problem.k + k), count));
+      __m512i x;
+      load_terms((first + r) * problem.k + k, count, &x);
+      _mm512_store_si512(part[r], to_pairs(x));
     }
     const int64_t pairs = round_up(count, kQuad) / 2;
     for (int64_t i = 0; i < pairs; ++i) {
@@ -40,7 +40,7 @@ QUANTO_NOINLINE void multiply_tile_bf16(const TilePart& part, bool first,
   }
   const uint32_t* tile = part.tile;
   const uint32_t* panel = part.panel;
-  for (int64_t i = 0; i < part.pairs; ++i) {
+  for (int64_t i = 0; i < part.words; ++i) {
     const auto w0 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel));
     const auto w1 =
         reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + kLanes));
@@ -82,8 +82,11 @@ inline MultiplyTileBf16 multiply_tile_bf16_for(int64_t rows) {
   return kKernels[rows - 1];
 }
 
-/// The Tiles of linear_pair_units.h that run on vectors.
-struct VectorTiles {
+/// The Tiles of linear_word_units.h that run on vectors of pairs, for an input
+/// of one term.
+struct VectorPairTiles {
+  using Words = PairWords;
+  static constexpr bool kSums = false;
   static constexpr int64_t kRows = kTileRows;
   static constexpr int64_t kBlockRows = kernels::kBlockRows;
   static constexpr int64_t kPadK = kQuad;
@@ -93,8 +96,13 @@ struct VectorTiles {
   static int64_t padded(int64_t rows) { return rows; }
   static void pack(const LinearProblem& problem, const LinearArgs& args,
                    int64_t first, int64_t rows, uint32_t* tile) {
-    pack_tile_bf16(problem, args, first, rows, tile);
+    with_terms(problem, args, [&](auto load_terms) {
+      if constexpr (decltype(load_terms)::kTerms == 1) {
+        pack_tile_bf16(problem, load_terms, first, rows, tile);
+      }
+    });
   }
+  static void finish(float* /*sums*/, int64_t /*count*/) {}
   static void multiply(const TilePart& part, int64_t rows, bool first,
                        float* sums) {
     multiply_tile_bf16_for(rows)(part, first, sums);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/cpu/affine.h"
+#include "quanto/kernels/cpu/magnitude.h"
 #include "quanto/kernels/cpu/tables.h"
 #include "quanto/kernels/cpu/walk.h"
 
@@ -50,6 +51,57 @@ void quantize_symmetric(const void* base, DType dtype, AxisView view,
           view, executor, [&](int64_t index, int64_t count, auto place) {
             quantize_piece<decltype(type)::value, decltype(stored)::value>(
                 base, index, count, scale, place, static_cast<uint8_t*>(data));
+          });
+    });
+  });
+}
+
+/// The largest code of a storage type.
+template <DType kStorage>
+constexpr float largest_code() {
+  if constexpr (kStorage == DType::kInt8) {
+    return 127.0F;
+  } else {
+    return Float8Format<kStorage>::kMax;
+  }
+}
+
+/// `count` codes under the scale that the run's largest element asks for.
+template <DType kFloat, DType kStorage>
+[[gnu::flatten]] float quantize_row(const void* base, int64_t index,
+                                    int64_t count, uint8_t* data) {
+  using E = Element<kFloat>;
+  IVec largest = ibroadcast(0);
+  for_each_vector(count, [&](int64_t i, auto lanes) {
+    largest = imax(largest, magnitude_bits(E::load(base, index + i, lanes)));
+  });
+  const float scale =
+      from_magnitude_bits(largest_lane(largest)) / largest_code<kStorage>();
+  if (scale == 0.0F) {
+    __builtin_memset(data + index, 0, static_cast<size_t>(count));
+    return scale;
+  }
+  for_each_vector(count, [&](int64_t i, auto lanes) {
+    const Vec x = E::load(base, index + i, lanes);
+    const IVec code = symmetric_code<kStorage>(div(x, broadcast(scale)));
+    store_u8(data + index + i, code, lanes);
+  });
+  return scale;
+}
+
+void quantize_rows(const void* base, DType dtype, int64_t rows, int64_t columns,
+                   DType storage, void* data, float* scale,
+                   Executor& executor) {
+  with_float(dtype, [&](auto type) {
+    with_storage(storage, [&](auto stored) {
+      executor.parallel_for(
+          rows, grain_of(columns), [&](int64_t begin, int64_t end) {
+            for (int64_t row = begin; row < end; ++row) {
+              scale[row] =
+                  quantize_row<decltype(type)::value, decltype(stored)::value>(
+                      base, row * columns, columns,
+                      static_cast<uint8_t*>(data));
+            }
           });
     });
   });
@@ -120,7 +172,7 @@ void quantize_affine(const void* base, DType dtype, GroupLayout layout,
 }  // namespace
 
 QuantizeTable QUANTO_FOR_ISA(quantize)() {
-  return {quantize_symmetric, quantize_affine};
+  return {quantize_symmetric, quantize_rows, quantize_affine};
 }
 
 }  // namespace quanto::kernels

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "quanto/kernels/cpu/against_ref.h"
 
@@ -62,6 +65,59 @@ TEST_P(QuantizeSymmetricTest, EqualsRefForEveryValue) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, QuantizeSymmetricTest,
+                         testing::Combine(testing::ValuesIn(kActivations),
+                                          testing::ValuesIn(kStorages)),
+                         dtypes_name);
+
+class QuantizeRowsTest : public testing::TestWithParam<DTypes> {
+ protected:
+  /// Codes bit by bit, scales as numbers.
+  void expect_equal(const TestTensor& base, int64_t rows) {
+    const int64_t columns = base.numel() / rows;
+    const std::string what =
+        std::to_string(rows) + " rows of " + std::to_string(columns);
+    std::vector<float> scale(rows);
+    expect_as_ref(storage_, base.numel(), Compare::kBits, what,
+                  [&](const KernelTable& table, void* data, Executor& on) {
+                    table.quantize_rows(base.data(), dtype_, rows, columns,
+                                        storage_, data, scale.data(), on);
+                  });
+    expect_as_ref(DType::kFloat32, rows, Compare::kNumbers, what + ", scales",
+                  [&](const KernelTable& table, void* scales, Executor& on) {
+                    std::vector<uint8_t> data(base.numel());
+                    table.quantize_rows(base.data(), dtype_, rows, columns,
+                                        storage_, data.data(), scale.data(),
+                                        on);
+                    std::memcpy(scales, scale.data(), rows * sizeof(float));
+                  });
+  }
+
+  DType dtype_ = std::get<0>(GetParam());
+  DType storage_ = std::get<1>(GetParam());
+};
+
+TEST_P(QuantizeRowsTest, EqualsRefForEveryWidth) {
+  for (int64_t columns = 0; columns <= kSmallSizes; ++columns) {
+    expect_equal(random_tensor(dtype_, 3 * columns, -3, 3, 11), 3);
+    expect_equal(hard_tensor(dtype_, 3 * columns, 12), 3);
+    if (HasFatalFailure()) return;
+  }
+  expect_equal(random_tensor(dtype_, 9 * kBigSize, -3, 3, 13), 9);
+}
+
+TEST_P(QuantizeRowsTest, EqualsRefForEveryMagnitude) {
+  // Rows of one special element among ordinary ones, from zero to the largest.
+  constexpr int64_t kRows = 300;
+  TestTensor base = random_tensor(dtype_, kRows * 20, -1, 1, 14);
+  const TestTensor special = hard_tensor(dtype_, kRows, 15);
+  for (int64_t row = 0; row < kRows; ++row) {
+    base.set(row * 20 + row % 20, special.at(row));
+  }
+  for (int64_t i = 0; i < 20; ++i) base.set(7 * 20 + i, 0.0F);
+  expect_equal(base, kRows);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizeRowsTest,
                          testing::Combine(testing::ValuesIn(kActivations),
                                           testing::ValuesIn(kStorages)),
                          dtypes_name);

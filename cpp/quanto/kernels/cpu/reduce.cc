@@ -1,36 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "quanto/kernels/cpu/magnitude.h"
 #include "quanto/kernels/cpu/tables.h"
 #include "quanto/kernels/cpu/walk.h"
 
 namespace quanto::kernels {
 namespace {
 
-constexpr float kNan = __builtin_bit_cast(float, 0x7fc00000);
-
 /// Channels of the last axis that are reduced together, in a pass over rows.
 constexpr int64_t kTile = 128;
-
-/// Any NaN as the same one.
-inline float quiet(float x) { return x == x ? x : kNan; }
-
-/// |x| as integers: their order is that of the values, with NaN on top.
-inline IVec magnitude_bits(Vec x) {
-  return iand(as_int(x), ibroadcast(0x7fffffff));
-}
-
-inline float from_magnitude_bits(int32_t bits) {
-  return quiet(__builtin_bit_cast(float, bits));
-}
-
-inline int32_t largest_lane(IVec a) {
-  alignas(64) int32_t lanes[Vec::kLanes];
-  store(reinterpret_cast<float*>(lanes), as_float(a));
-  int32_t largest = lanes[0];
-  for (const int32_t lane : lanes) {
-    if (lane > largest) largest = lane;
-  }
-  return largest;
-}
 
 /// The channels of a view, each cut into `parts` of its elements so that every
 /// thread finds work where channels are few. Results are [parts][channels].

@@ -15,6 +15,7 @@ struct ReduceTable {
 
 struct QuantizeTable {
   QuantizeSymmetric symmetric;
+  QuantizeRows rows;
   QuantizeAffine affine;
 };
 
@@ -55,7 +56,7 @@ PackTable pack_avx512();
 LinearTable linear_avx2();
 LinearTable linear_avx512();
 LinearTable linear_avx512_bf16();
-/// What avx512_bf16 lacks: tile registers.
-LinearTable linear_amx_bf16();
+/// What avx512_bf16 lacks: tile registers, of int8 too where the CPU has those.
+LinearTable linear_amx_bf16(bool has_int8);
 
 }  // namespace quanto::kernels

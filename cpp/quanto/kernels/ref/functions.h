@@ -17,6 +17,9 @@ void quantize_symmetric(const void* base, DType dtype, AxisView view,
                         const void* scale, DType storage, void* data,
                         Executor& executor);
 
+void quantize_rows(const void* base, DType dtype, int64_t rows, int64_t columns,
+                   DType storage, void* data, float* scale, Executor& executor);
+
 void dequantize_symmetric(const void* data, DType storage, AxisView view,
                           const void* scale, DType dtype, void* out,
                           Executor& executor);

@@ -70,13 +70,43 @@ double dot(const float* x, const double* w, int64_t count) {
   return total;
 }
 
+/// What the sums of row m are multiplied by.
+double input_scale(const LinearProblem& problem, const LinearArgs& args,
+                   int64_t m) {
+  switch (problem.input_scale) {
+    case InputScale::kTensor:
+      return args.input_scale[0];
+    case InputScale::kRow:
+      return args.input_scale[m];
+    default:
+      return 1;
+  }
+}
+
+/// The input as fp32, whatever its dtype.
+void load_input(const LinearProblem& problem, const LinearArgs& args,
+                float* input) {
+  const auto load = [&](auto element) {
+    for (int64_t i = 0; i < problem.m * problem.k; ++i) {
+      input[i] = decltype(element)::load(args.input, i);
+    }
+  };
+  if (is_activation(problem.input)) {
+    with_activation(problem.input, load);
+  } else {
+    with_storage(problem.input, load);
+  }
+}
+
 template <typename Float>
 void linear_column(const LinearProblem& problem, const LinearArgs& args,
                    int64_t n, const float* input, const double* weight) {
   const double bias = args.bias != nullptr ? Float::load(args.bias, n) : 0.0F;
   for (int64_t m = 0; m < problem.m; ++m) {
-    const double sum = dot(input + m * problem.k, weight, problem.k) + bias;
-    Float::store(args.output, m * problem.n + n, static_cast<float>(sum));
+    const double sum = dot(input + m * problem.k, weight, problem.k);
+    Float::store(
+        args.output, m * problem.n + n,
+        static_cast<float>(sum * input_scale(problem, args, m) + bias));
   }
 }
 
@@ -86,7 +116,7 @@ void linear_columns(const LinearProblem& problem, const LinearArgs& args,
   const int64_t elements = problem.m * problem.k;
   auto* input =
       reinterpret_cast<float*>(executor.workspace(elements * sizeof(float)));
-  for (int64_t i = 0; i < elements; ++i) input[i] = Float::load(args.input, i);
+  load_input(problem, args, input);
   const bool packed = qtype(problem.weight).bits < 8;
   executor.parallel_for(
       problem.n, grain_of(elements), [&](int64_t begin, int64_t end) {

@@ -38,8 +38,11 @@ class Operands {
       : problem_(problem),
         type_(qtype(problem.weight)),
         groups_(problem.k == 0 ? 0 : problem.k / problem.group_size),
-        input_(
-            random_tensor(problem.activation, problem.m * problem.k, -1, 1, 1)),
+        input_(random_input(problem)),
+        input_scale_(random_tensor(
+            DType::kFloat32,
+            problem.input_scale == InputScale::kRow ? problem.m : 1, 0.01F,
+            0.1F, 6)),
         bias_(random_tensor(problem.activation, problem.n, -1, 1, 2)),
         scale_(random_tensor(problem.scale,
                              problem.per_tensor ? 1 : problem.n * groups_,
@@ -53,7 +56,10 @@ class Operands {
 
   [[nodiscard]] LinearProblem problem() const { return problem_; }
   [[nodiscard]] double x(int64_t m, int64_t k) const {
-    return input_.at(m * problem_.k + k);
+    const double code = input_.at(m * problem_.k + k);
+    if (problem_.input_scale == InputScale::kNone) return code;
+    return code *
+           input_scale_.at(problem_.input_scale == InputScale::kRow ? m : 0);
   }
   [[nodiscard]] double w(int64_t n, int64_t k) const {
     const int64_t group = n * groups_ + k / problem_.group_size;
@@ -81,19 +87,32 @@ class Operands {
     }
     TestTensor output(problem_.activation, problem_.m * problem_.n);
     output.fill_bytes(0x55);
+    std::vector<float> scale(input_scale_.numel());
+    for (size_t i = 0; i < scale.size(); ++i) {
+      scale[i] = input_scale_.at(static_cast<int64_t>(i));
+    }
     const LinearVariant& variant = plan_linear(ref_kernels(), problem_);
-    variant.run(problem_,
-                {.input = input_.data(),
-                 .data = data,
-                 .scale = scale_.data(),
-                 .shift = shift_.data(),
-                 .bias = with_bias_ ? bias_.data() : nullptr,
-                 .output = output.data()},
-                executor);
+    variant.run(
+        problem_,
+        {.input = input_.data(),
+         .input_scale =
+             problem_.input_scale == InputScale::kNone ? nullptr : scale.data(),
+         .data = data,
+         .scale = scale_.data(),
+         .shift = shift_.data(),
+         .bias = with_bias_ ? bias_.data() : nullptr,
+         .output = output.data()},
+        executor);
     return output;
   }
 
  private:
+  [[nodiscard]] static TestTensor random_input(const LinearProblem& problem) {
+    const float largest = problem.input == DType::kInt8 ? 128 : 1;
+    return random_tensor(problem.input, problem.m * problem.k, -largest,
+                         largest - 0.1F, 1);
+  }
+
   [[nodiscard]] TestTensor random_codes() const {
     const int64_t numel = problem_.n * problem_.k;
     if (type_.is_floating_point) {
@@ -110,6 +129,7 @@ class Operands {
   const QType& type_;
   int64_t groups_;
   TestTensor input_;
+  TestTensor input_scale_;
   TestTensor bias_;
   TestTensor scale_;
   TestTensor shift_;
@@ -117,8 +137,9 @@ class Operands {
   bool with_bias_;
 };
 
-/// y[m][n] in double, and how far a result may be: k additions in double in any
-/// order, then one rounding to fp32 and one to the activation's dtype.
+/// y[m][n] in double, and how far a result may be: k additions and the products
+/// with scales in double in any order, then one rounding to fp32 and one to the
+/// activation's dtype.
 void expect_result(const Operands& operands, const TestTensor& output,
                    int64_t m, int64_t n) {
   const LinearProblem problem = operands.problem();
@@ -129,7 +150,7 @@ void expect_result(const Operands& operands, const TestTensor& output,
     sum += product;
     magnitude += std::fabs(product);
   }
-  const double order = static_cast<double>(2 * problem.k + 2) *
+  const double order = static_cast<double>(2 * problem.k + 4) *
                        std::numeric_limits<double>::epsilon() * magnitude;
   const double rounding =
       (half_ulp(problem.activation) + half_ulp(DType::kFloat32)) *
@@ -149,6 +170,8 @@ class RefLinearTest : public testing::TestWithParam<
     return {.m = shape.m,
             .n = shape.n,
             .k = shape.k,
+            .input = activation,
+            .input_scale = InputScale::kNone,
             .activation = activation,
             .weight = weight,
             .group_size = shape.group_size,
@@ -168,6 +191,27 @@ TEST_P(RefLinearTest, EqualsTheProductWithTheDequantizedWeight) {
     for (int64_t m = 0; m < shape.m; ++m) {
       for (int64_t n = 0; n < shape.n; ++n) {
         expect_result(operands, output, m, n);
+      }
+    }
+  }
+}
+
+TEST_P(RefLinearTest, TakesCodesAndTheirScales) {
+  SerialExecutor executor;
+  for (const Shape& shape : kShapes) {
+    LinearProblem problem = problem_of(shape);
+    if (shape.per_tensor && problem.shift != ShiftKind::kNone) continue;
+    for (const DType storage : kStorages) {
+      for (const InputScale scale : {InputScale::kTensor, InputScale::kRow}) {
+        problem.input = storage;
+        problem.input_scale = scale;
+        const Operands operands(problem, shape.bias);
+        const TestTensor output = operands.run(executor);
+        for (int64_t m = 0; m < shape.m; ++m) {
+          for (int64_t n = 0; n < shape.n; ++n) {
+            expect_result(operands, output, m, n);
+          }
+        }
       }
     }
   }

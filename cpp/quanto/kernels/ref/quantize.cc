@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <limits>
 
 #include "quanto/core/qtype.h"
 #include "quanto/kernels/ref/element.h"
@@ -18,17 +19,30 @@ float symmetric_code(float quotient, const QType& type) {
   return std::clamp(std::nearbyint(quotient), type.qmin, type.qmax);
 }
 
-template <typename Float, typename Storage>
+/// Quotients are rounded as `Quotient` rounds.
+template <typename Float, typename Quotient, typename Storage>
 void quantize_run(const void* base, int64_t start, int64_t count, float scale,
                   const QType& type, void* data) {
   for (int64_t i = start; i < start + count; ++i) {
     float code = 0;
     if (scale != 0) {
-      const float quotient = Float::round(Float::load(base, i) / scale);
+      const float quotient = Quotient::round(Float::load(base, i) / scale);
       code = symmetric_code(quotient, type);
     }
     Storage::store(data, i, code);
   }
+}
+
+/// Largest |x| of a run, NaN if it holds one.
+template <typename Float>
+float absmax_of_run(const void* base, int64_t start, int64_t count) {
+  float largest = 0;
+  for (int64_t i = start; i < start + count; ++i) {
+    const float magnitude = std::fabs(Float::load(base, i));
+    if (std::isnan(magnitude)) return std::numeric_limits<float>::quiet_NaN();
+    largest = std::max(largest, magnitude);
+  }
+  return largest;
 }
 
 /// One affine code.
@@ -59,12 +73,35 @@ void quantize_symmetric(const void* base, DType dtype, AxisView view,
       executor.parallel_for(view.outer * view.channels, grain_of(view.inner),
                             [&](int64_t begin, int64_t end) {
                               for (int64_t run = begin; run < end; ++run) {
-                                quantize_run<Float, Storage>(
+                                quantize_run<Float, Float, Storage>(
                                     base, run * view.inner, view.inner,
                                     Float::load(scale, run % view.channels),
                                     type, data);
                               }
                             });
+    });
+  });
+}
+
+void quantize_rows(const void* base, DType dtype, int64_t rows, int64_t columns,
+                   DType storage, void* data, float* scale,
+                   Executor& executor) {
+  using Float32 = Element<DType::kFloat32>;
+  const QType& type = *find_8bit_qtype(storage);
+  with_activation(dtype, [&](auto element) {
+    with_storage(storage, [&](auto stored) {
+      using Float = decltype(element);
+      using Storage = decltype(stored);
+      executor.parallel_for(
+          rows, grain_of(columns), [&](int64_t begin, int64_t end) {
+            for (int64_t row = begin; row < end; ++row) {
+              const int64_t start = row * columns;
+              scale[row] =
+                  absmax_of_run<Float>(base, start, columns) / type.qmax;
+              quantize_run<Float, Float32, Storage>(base, start, columns,
+                                                    scale[row], type, data);
+            }
+          });
     });
   });
 }

@@ -101,6 +101,71 @@ INSTANTIATE_TEST_SUITE_P(
              std::string(name_of(std::get<1>(param.param)));
     });
 
+class QuantizeRowsTest
+    : public testing::TestWithParam<std::tuple<DType, DType>> {
+ protected:
+  static constexpr int64_t kColumns = 40;
+
+  void quantize(const TestTensor& base) {
+    SerialExecutor executor;
+    scale_.assign(base.numel() / kColumns, -1);
+    data_ = TestTensor(storage_, base.numel());
+    data_.fill_bytes(0x55);
+    ref_kernels().quantize_rows(base.data(), dtype_, base.numel() / kColumns,
+                                kColumns, storage_, data_.data(), scale_.data(),
+                                executor);
+  }
+
+  DType dtype_ = std::get<0>(GetParam());
+  DType storage_ = std::get<1>(GetParam());
+  const QType& type_ = *find_8bit_qtype(storage_);
+  std::vector<float> scale_;
+  TestTensor data_ = TestTensor(storage_, 0);
+};
+
+TEST_P(QuantizeRowsTest, ScalesEachRowByItsLargestElement) {
+  constexpr int64_t kRows = 5;
+  TestTensor base = random_tensor(dtype_, kRows * kColumns, -2, 2, 7);
+  for (int64_t row = 0; row < kRows; ++row) {
+    base.set(row * kColumns + row, row % 2 == 0 ? 3.5F : -3.5F);
+  }
+  quantize(base);
+  for (int64_t i = 0; i < base.numel(); ++i) {
+    ASSERT_EQ(scale_[i / kColumns], 3.5F / type_.qmax);
+    const float quotient = base.at(i) / scale_[i / kColumns];
+    const float code =
+        type_.is_floating_point ? quotient : std::nearbyint(quotient);
+    ASSERT_EQ(data_.bits(i), to_bits(storage_, code)) << base.at(i);
+  }
+}
+
+TEST_P(QuantizeRowsTest, GivesARowOfZerosAZeroScale) {
+  quantize(TestTensor(dtype_, 2 * kColumns));
+  for (const float scale : scale_) EXPECT_EQ(scale, 0);
+  for (int64_t i = 0; i < data_.numel(); ++i) EXPECT_EQ(data_.bits(i), 0U);
+}
+
+TEST_P(QuantizeRowsTest, GivesARowThatIsNotFiniteThatScale) {
+  TestTensor base = random_tensor(dtype_, 3 * kColumns, -2, 2, 7);
+  base.set(3, -INFINITY);
+  base.set(kColumns + 9, std::numeric_limits<float>::quiet_NaN());
+  quantize(base);
+  EXPECT_EQ(scale_[0], INFINITY);
+  EXPECT_TRUE(std::isnan(scale_[1]));
+  EXPECT_TRUE(std::isfinite(scale_[2]));
+  // A finite element by an infinite scale is 0.
+  EXPECT_EQ(data_.at(0), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Types, QuantizeRowsTest,
+    testing::Combine(testing::ValuesIn(kActivations),
+                     testing::ValuesIn(kStorages)),
+    [](const auto& param) {
+      return std::string(name_of(std::get<0>(param.param))) + "_" +
+             std::string(name_of(std::get<1>(param.param)));
+    });
+
 class QuantizeAffineTest
     : public testing::TestWithParam<std::tuple<DType, int, ShiftKind>> {
  protected:

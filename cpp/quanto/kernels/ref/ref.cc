@@ -17,6 +17,7 @@ constexpr KernelTable kTable = {
     .absmax = ref::absmax,
     .min_max = ref::min_max,
     .quantize_symmetric = ref::quantize_symmetric,
+    .quantize_rows = ref::quantize_rows,
     .dequantize_symmetric = ref::dequantize_symmetric,
     .quantize_affine = ref::quantize_affine,
     .dequantize_affine = ref::dequantize_affine,

@@ -3,41 +3,47 @@
 
 #include "quanto/kernels/cpu/linear_tile.h"
 
-// What the ways to multiply tiles of bfloat16 pairs share. Of four k the pairs
-// are (0, 2) and (1, 3): the order in which codes leave their bytes.
+// What the ways to multiply tiles of 32-bit words share. A word holds two
+// bfloat16 numbers or four int8 of consecutive k; of four k the pairs are
+// (0, 2) and (1, 3), the order in which codes leave their bytes.
 
 namespace quanto::kernels {
 namespace {
 
-/// k of the two pairs that four bytes decode to.
+/// k whose codes stand in 32 bits.
 constexpr int64_t kQuad = 4;
-/// k of a vector of pairs.
-constexpr int64_t kVecPairsK = 32;
 
-/// Pairs of `count` <= kVecPairsK bfloat16 numbers, zeros past them.
-inline __m512i load_pairs(const uint8_t* input, int64_t count) {
+/// Numbers in the order in which they are read to pairs.
+inline __m512i to_pairs(__m512i numbers) {
   const __m512i order = _mm512_set_epi16(31, 29, 30, 28, 27, 25, 26, 24, 23, 21,
                                          22, 20, 19, 17, 18, 16, 15, 13, 14, 12,
                                          11, 9, 10, 8, 7, 5, 6, 4, 3, 1, 2, 0);
-  const auto mask =
-      static_cast<__mmask32>(~uint32_t{0} >> (kVecPairsK - count));
-  return _mm512_permutexvar_epi16(order, _mm512_maskz_loadu_epi16(mask, input));
+  return _mm512_permutexvar_epi16(order, numbers);
 }
 
-/// What a micro-kernel call multiplies: `pairs` of k within one group.
+/// What a micro-kernel call multiplies: `words` of k within one group, by each
+/// of the terms of x.
 struct TilePart {
   const uint32_t* tile;   ///< laid out as its micro-kernel packs it
-  const uint32_t* panel;  ///< [pairs][kPanelColumns]
-  int64_t pairs;
+  const uint32_t* panel;  ///< [words][kPanelColumns]
+  int64_t words;
+  int64_t terms;
   const float* scale;   ///< [kPanelColumns], null without
   const float* shift;   ///< [kPanelColumns]
-  const float* x_sums;  ///< [rows], the sums of x that the shift goes with
+  const float* x_sums;  ///< [rows], the sums of x over the part
 };
 
 /// before + scale * product - x_sum * shift.
 inline Vec add_scaled(Vec before, Vec product, Vec scale, float x_sum,
                       Vec shift) {
   return fma(product, scale, fnma(broadcast(x_sum), shift, before));
+}
+
+/// int32 sums, in place.
+inline void int_sums_to_float(float* sums, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    store(sums + i, to_float(load_words(sums + i)));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cfloat>
+#include <cmath>
+#include <string>
+
+#include "quanto/kernels/cpu/linear_case.h"
+
+// Weights and activations at the ends of their ranges and beyond.
+
+namespace quanto::kernels {
+namespace {
+
+constexpr int64_t kRows[] = {1, 4, 13, 33};
+constexpr int64_t kMostRows = 33;
+
+InputKind float_input(DType dtype) { return {dtype, dtype, InputScale::kNone}; }
+
+/// A code that is not finite reaches its own output, and no other.
+TEST(LinearSpecialTest, InfiniteAndNanCodesReachTheirOutputOnly) {
+  for (const DType storage : kStorages) {
+    for (uint32_t code = 0; code < 256; ++code) {
+      if (is_finite_code(storage, code)) continue;
+      const QTypeId type = find_8bit_qtype(storage)->id;
+      const WeightShape shape = {37, 100, 100};
+      Weight weight({type, ShiftKind::kNone, false, DType::kFloat32}, shape, 1);
+      weight.data.set_bits(5 * shape.k + 33, code);
+      weight.data.set_bits(36 * shape.k + 99, code);
+      const float special = from_bits(storage, code);
+      for (const DType activation : kActivations) {
+        for (const int64_t m : {1, 4, 13}) {
+          Input input(float_input(activation), m, shape.k, 3);
+          input.x = random_tensor(activation, m * shape.k, 0.5F, 1, 3);
+          for_each_variant(
+              weight.problem(m, activation), [&](const LinearVariant& variant) {
+                SerialExecutor executor;
+                const TestTensor output =
+                    run_variant(variant, weight, input, nullptr, m, executor);
+                for (int64_t i = 0; i < output.numel(); ++i) {
+                  const int64_t n = i % shape.n;
+                  const float value = output.at(i);
+                  if (n != 5 && n != 36) {
+                    ASSERT_TRUE(std::isfinite(value));
+                  } else if (std::isnan(special)) {
+                    ASSERT_TRUE(std::isnan(value)) << variant.name;
+                  } else {
+                    ASSERT_EQ(value, special) << variant.name;
+                  }
+                }
+              });
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+/// Every variant for kRows of `input` against `want`, whose infinities and NaN
+/// it must have.
+void expect_all_close(const Weight& weight, const Input& input,
+                      const Expected& want) {
+  for (const int64_t m : kRows) {
+    for_each_variant(
+        weight.problem(m, input.kind), [&](const LinearVariant& variant) {
+          const std::string what = std::string(variant.name) + " " +
+                                   std::string(weight.type.name) +
+                                   " m=" + std::to_string(m);
+          SerialExecutor executor;
+          const TestTensor output =
+              run_variant(variant, weight, input, nullptr, m, executor);
+          for (int64_t i = 0; i < output.numel(); ++i) {
+            const float value = want.value.at(i);
+            if (std::isfinite(value)) {
+              ASSERT_NO_FATAL_FAILURE(expect_close_at(output, want, i, what));
+            } else if (std::isnan(value)) {
+              ASSERT_TRUE(std::isnan(output.at(i))) << what << " " << i;
+            } else {
+              ASSERT_EQ(output.at(i), value) << what << " " << i;
+            }
+          }
+        });
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+/// Weights whose groups every variant takes.
+Weight weight_of(QTypeId type) {
+  const bool packed = qtype(type).bits < 8;
+  return {{type, packed ? ShiftKind::kFloat : ShiftKind::kNone, false,
+           DType::kFloat32},
+          {36, 256, packed ? 64 : 256},
+          5};
+}
+
+/// Rows of x that are not finite are as the reference says, others as ever.
+/// (Not so of bfloat16: its ways apply the shift to sums of x, and give NaN
+/// where an infinity stands.)
+TEST(LinearSpecialTest, InfiniteAndNanActivationsStayInTheirRow) {
+  for (const QType& type : kQTypes) {
+    const Weight weight = weight_of(type.id);
+    const auto [n, k, group_size] = weight.shape;
+    for (const DType dtype : {DType::kFloat32, DType::kFloat16}) {
+      Input input(float_input(dtype), kMostRows, k, 7);
+      input.x.set(0 * k + 17, INFINITY);
+      input.x.set(3 * k + 200, NAN);
+      input.x.set(9 * k + 255, -INFINITY);
+      input.x.set(32 * k + 64, INFINITY);
+      ASSERT_NO_FATAL_FAILURE(
+          expect_all_close(weight, input, expected(weight, input, nullptr)));
+    }
+  }
+}
+
+/// The largest floats do not become infinite on their way to a finite result.
+TEST(LinearSpecialTest, TakesTheLargestActivations) {
+  Weight weight = weight_of(QTypeId::kQInt4);
+  const int64_t k = weight.shape.k;
+  for (int64_t i = 0; i < weight.scale.numel(); ++i) {
+    weight.scale.set(i, 0.01F);
+    weight.shift.set(i, 0.05F);
+  }
+  Input input(float_input(DType::kFloat32), kMostRows, k, 7);
+  for (int64_t row = 0; row < kMostRows; ++row) {
+    input.x.set(row * k + 5 * row, row % 2 == 0 ? FLT_MAX : -FLT_MAX);
+  }
+  const Expected want = expected(weight, input, nullptr);
+  ASSERT_TRUE(std::isfinite(want.value.at(0)));
+  expect_all_close(weight, input, want);
+}
+
+/// The smallest lose what their terms and products have below 2^-126.
+TEST(LinearSpecialTest, TakesTheSmallestActivations) {
+  for (const QType& type : kQTypes) {
+    const Weight weight = weight_of(type.id);
+    const auto [n, k, group_size] = weight.shape;
+    Input input(float_input(DType::kFloat32), kMostRows, k, 7);
+    for (int64_t i = 0; i < input.x.numel(); ++i) {
+      input.x.set(i,
+                  std::ldexp(input.x.at(i), -static_cast<int>(i % 40) - 100));
+    }
+    Expected want = expected(weight, input, nullptr);
+    for (int64_t c = 0; c < n; ++c) {
+      for (int64_t i = 0; i < k; ++i) {
+        // 2^-125 of x, by a weight; and of a product of a code, by its scale.
+        const double lost = 0x1p-125 * (weight.parts(c, i) + 1.5 / type.qmax);
+        for (int64_t m = 0; m < kMostRows; ++m) {
+          want.bound[m * n + c] += lost;
+        }
+      }
+    }
+    ASSERT_NO_FATAL_FAILURE(expect_all_close(weight, input, want));
+  }
+}
+
+TEST(LinearSpecialTest, EveryProblemHasAVariant) {
+  const Weight weight(
+      {QTypeId::kQInt4, ShiftKind::kFloat, false, DType::kFloat16}, {3, 20, 10},
+      1);
+  for (const int64_t m : {0, 1, 5, 1000}) {
+    for (const InputKind kind :
+         {float_input(DType::kFloat16),
+          InputKind{DType::kFloat16, DType::kInt8, InputScale::kRow}}) {
+      const LinearProblem problem = weight.problem(m, kind);
+      EXPECT_TRUE(plan_linear(kernels(), problem).supports(problem));
+    }
+  }
+}
+
+/// int8 by int8 has no rounding but those of the scales and the bias, up to the
+/// largest sums that it takes.
+TEST(LinearSpecialTest, TakesTheLargestCodes) {
+  constexpr int64_t kK = (int64_t{1} << 17) - 1;
+  Weight weight({QTypeId::kQInt8, ShiftKind::kNone, true, DType::kFloat32},
+                {3, kK, kK}, 1);
+  weight.scale.set(0, 1.0F);
+  weight.data.fill_bytes(0x80);
+  Input input({DType::kFloat32, DType::kInt8, InputScale::kTensor}, kMostRows,
+              kK, 2);
+  input.x.fill_bytes(0x80);
+  input.scale = {1.0F};
+  Expected want = expected(weight, input, nullptr);
+  expect_all_close(weight, input, want);
+}
+
+}  // namespace
+}  // namespace quanto::kernels

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_float8_pairs.h"
+#include "quanto/kernels/cpu/linear_pairs.h"
+#include "quanto/kernels/cpu/linear_panel.h"
+#include "quanto/kernels/cpu/linear_word_tile.h"
+
+// Codes to panels of words: as bfloat16 pairs or as four bytes, in both of
+// which they are exact.
+
+namespace quanto::kernels {
+namespace {
+
+/// k of a panel at most: 32 KiB of pairs.
+constexpr int64_t kWordDepth = 512;
+
+/// bfloat16 pairs.
+struct PairWords {
+  static constexpr int64_t kWordK = 2;
+
+  /// Four k of kLanes columns to two rows of words.
+  template <QTypeId kType>
+  static void decode(IVec bytes, IVec shift, IVec* out) {
+    if constexpr (bits_of(kType) < 8) {
+      const __m512i table =
+          _mm512_load_si512(kCodeTable<bits_of(kType)>.values);
+      const IVec even = shift_right_each(bytes, shift);
+      out[0].v = _mm512_permutexvar_epi16(even.v, table);
+      out[1].v = _mm512_permutexvar_epi16(shift_right(even, 8).v, table);
+    } else if constexpr (kType != QTypeId::kQInt8) {
+      constexpr DType kStorage = qtype(kType).storage;
+      out[0].v = float8_as_bf16<kStorage>(bytes.v);
+      out[1].v = float8_as_bf16<kStorage>(_mm512_srli_epi16(bytes.v, 8));
+    } else {
+      const auto pair = [](Vec low, Vec high) {
+        return ior(shift_right(as_int(low), 16),
+                   iand(as_int(high), ibroadcast(0xffff0000)));
+      };
+      out[0] = pair(panel_codes<kType, 0>(bytes, shift),
+                    panel_codes<kType, 2>(bytes, shift));
+      out[1] = pair(panel_codes<kType, 1>(bytes, shift),
+                    panel_codes<kType, 3>(bytes, shift));
+    }
+  }
+};
+
+/// Four codes of an integer type. int8 is stored plus 128, unsigned, where
+/// kUnsigned.
+template <bool kUnsigned>
+struct ByteWords {
+  static constexpr int64_t kWordK = 4;
+
+  template <QTypeId kType>
+  static void decode(IVec bytes, IVec shift, IVec* out) {
+    if constexpr (bits_of(kType) < 8) {
+      constexpr int kCode = (1 << bits_of(kType)) - 1;
+      *out =
+          iand(shift_right_each(bytes, shift), ibroadcast(kCode * 0x1010101));
+    } else {
+      *out = kUnsigned ? ixor(bytes, ibroadcast(0x80808080)) : bytes;
+    }
+  }
+};
+
+/// `count` k of kLanes columns to the panel rows from `out` on.
+template <QTypeId kType, typename Words>
+void decode_word_run(const ColumnRun& run, int64_t count, uint32_t* out) {
+  constexpr int64_t kRows = kQuad / Words::kWordK;
+  for (int64_t k = 0; k < count; k += kVecBytes) {
+    const int64_t bytes = smaller(kVecBytes, count - k);
+    IVec words[kLanes];
+    if (bytes == kVecBytes) {
+      QUANTO_UNROLL for (int c = 0; c < kLanes; ++c) {
+        words[c] = load_words(run.codes[c] + k);
+      }
+    } else {
+      for (int c = 0; c < kLanes; ++c) {
+        words[c] = load_words_tail(run.codes[c] + k, bytes);
+      }
+    }
+    transpose(words);
+    for (int64_t i = 0; i < bytes; i += kQuad) {
+      IVec rows[kRows];
+      Words::template decode<kType>(words[i / kQuad], run.shift, rows);
+      QUANTO_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+        _mm512_storeu_si512(out, rows[r].v);
+        out += kPanelColumns;
+      }
+    }
+  }
+}
+
+/// Outputs [output, last] of k in [k0, k0 + depth) to the panel.
+template <QTypeId kType, typename Words>
+void decode_word_panel(const LinearProblem& problem, const LinearArgs& args,
+                       const PanelPlan& plan, int64_t output, int64_t last,
+                       int64_t k0, int64_t depth, uint32_t* panel) {
+  const int64_t size = problem.group_size;
+  const bool whole = plan.planes == 8 / bits_of(kType);
+  for (int half = 0; half < kPanelColumns; half += kLanes) {
+    for (int64_t k = 0; k < depth;) {
+      const int64_t left = depth - k;
+      const int64_t count =
+          whole ? left : smaller(left, size - (k0 + k) % size);
+      const ColumnRun run =
+          find_columns<kType>(problem, args, plan, output + half, last, k0 + k);
+      decode_word_run<kType, Words>(
+          run, count, panel + k / Words::kWordK * kPanelColumns + half);
+      k += count;
+    }
+  }
+}
+
+/// Zeros from a panel's last quad up to a multiple of `pad_k`.
+template <typename Words>
+void pad_panel(int64_t depth, int64_t pad_k, uint32_t* panel) {
+  constexpr int64_t kColumns = kPanelColumns / Words::kWordK;
+  const int64_t end = round_up(depth, pad_k) * kColumns;
+  for (int64_t i = round_up(depth, kQuad) * kColumns; i < end; i += kLanes) {
+    _mm512_storeu_si512(panel + i, _mm512_setzero_si512());
+  }
+}
+
+}  // namespace
+}  // namespace quanto::kernels

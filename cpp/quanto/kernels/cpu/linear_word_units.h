@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_word_plan.h"
+
+// Activations by panels of codes, whatever multiplies them. Scale and shift are
+// applied to the sums of a part of k that lies within one group.
+//
+// `Tiles` is what multiplies:
+//   Words                what a panel holds (linear_word_decode.h)
+//   kRows                rows of a tile
+//   kBlockRows           rows of activations held as tiles at a time, at most
+//   kPadK                k of a part is padded to a multiple of it
+//   kSums                multiply() takes x_sums even without a shift
+//   padded(rows)         rows of tile and sums that `rows` take up
+//   pack(...)            rows of the input to a tile
+//   multiply(...)        sums (+)= tile times panel; or where there is a scale
+//                        scale * (tile times panel) - x_sums * shift
+//   finish(sums, count)  sums without a scale to fp32
+//   begin(), end()       around the calls of multiply() of a thread
+
+namespace quanto::kernels {
+namespace {
+
+/// Rows [begin, end) of the block of rows that starts at `first`.
+struct UnitRows {
+  int64_t first;
+  int64_t begin;
+  int64_t end;
+};
+
+/// sums (+)= rows times the panel of k in [k, k + depth).
+template <bool kScaled, typename Tiles>
+void multiply_panel(const KPlan& k_plan, const TileInput& input,
+                    const UnitRows& unit, const WordRoom& room, int64_t k,
+                    int64_t depth, float* sums) {
+  constexpr int64_t kWordK = Tiles::Words::kWordK;
+  for (int64_t r = unit.begin; r < unit.end; r += Tiles::kRows) {
+    const int64_t rows = smaller(Tiles::kRows, unit.end - r);
+    const int64_t k_words = k_plan.terms * Tiles::padded(rows);
+    const uint32_t* tile = input.tiles + r * k_plan.row_words;
+    for (int64_t at = 0; at < depth; at += k_plan.part) {
+      const int64_t group = at / k_plan.part * kPanelColumns;
+      const int64_t part_k = smaller(k_plan.part, depth - at);
+      TilePart part = {tile + (k + at) / kWordK * k_words,
+                       room.panel + at / kWordK * kPanelColumns,
+                       round_up(part_k, Tiles::kPadK) / kWordK,
+                       k_plan.terms,
+                       nullptr,
+                       nullptr,
+                       nullptr};
+      if constexpr (kScaled) {
+        part.scale = room.scales.scale + group;
+        part.shift = room.scales.shift + group;
+      }
+      if constexpr (kScaled || Tiles::kSums) {
+        part.x_sums =
+            input.x_sums + r * k_plan.parts + (k + at) / k_plan.part * rows;
+      }
+      Tiles::multiply(part, rows, k + at == 0,
+                      sums + (r - unit.begin) * kPanelColumns);
+    }
+  }
+}
+
+inline bool all_finite(const float* sums, int64_t count) {
+  // Of a number that is not finite, it leaves NaN.
+  Vec seen = zero();
+  for (int64_t i = 0; i < count; i += kLanes) {
+    seen = fma(load(sums + i), zero(), seen);
+  }
+  return !any_nan(seen);
+}
+
+/// One unit: some rows, and the column blocks from `first_block` on. Rows of a
+/// block of k stay in the second cache while the unit's panels pass. False if a
+/// sum is not finite.
+template <QTypeId kType, typename Tiles>
+bool run_word_unit(const LinearProblem& problem, const LinearArgs& args,
+                   const PanelPlan& plan, const KPlan& k_plan,
+                   const TileInput& input, const UnitRows& unit,
+                   int64_t first_block, Executor& executor) {
+  using Words = typename Tiles::Words;
+  constexpr bool kScaled = bits_of(kType) < 8;
+  const int64_t rows = unit.end - unit.begin;
+  const int64_t panel_sums = Tiles::padded(rows) * kPanelColumns;
+  const int64_t panels =
+      plan.planes * smaller(plan.unit_blocks, plan.column_blocks - first_block);
+  const WordRoom room =
+      word_room<Words>(problem, k_plan, panels * panel_sums, executor);
+  Tiles::begin();
+  for (int64_t k = 0; k < problem.k; k += k_plan.block) {
+    const int64_t depth = smaller(k_plan.block, problem.k - k);
+    for (int64_t p = 0; p < panels; ++p) {
+      const PanelOutputs at = panel_outputs(plan, first_block, p);
+      decode_word_panel<kType, Words>(problem, args, plan, at.first,
+                                      at.first + at.count - 1, k, depth,
+                                      room.panel);
+      pad_panel<Words>(depth, Tiles::kPadK, room.panel);
+      if constexpr (kScaled) {
+        load_part_scales(problem, args, k_plan, at.first, at.count, k, depth,
+                         room.scales);
+      }
+      multiply_panel<kScaled, Tiles>(k_plan, input, unit, room, k, depth,
+                                     room.sums + p * panel_sums);
+    }
+  }
+  Tiles::end();
+  bool finite = true;
+  for (int64_t p = 0; p < panels; ++p) {
+    const PanelOutputs at = panel_outputs(plan, first_block, p);
+    float* sums = room.sums + p * panel_sums;
+    if constexpr (!kScaled) Tiles::finish(sums, rows * kPanelColumns);
+    if (k_plan.terms > 1) {
+      finite = finite && all_finite(sums, rows * kPanelColumns);
+    }
+    finish_panel(problem, args, unit.first + unit.begin, rows, at.first,
+                 at.count, sums);
+  }
+  return finite;
+}
+
+/// Rows [m0, m0 + rows). False if a sum of terms is not finite.
+template <QTypeId kType, typename Tiles>
+bool run_word_block(const LinearProblem& problem, const LinearArgs& args,
+                    const KPlan& k_plan, const TileInput& input, int64_t m0,
+                    int64_t rows, Executor& executor) {
+  PanelPlan plan = plan_panels(problem, rows, Tiles::kRows, executor.threads());
+  plan.unit_blocks = blocks_of_unit(plan, k_plan, rows, executor.threads());
+  for_units(executor, plan.tiles, Tiles::kRows * problem.k * kPackWork,
+            [&](int64_t begin, int64_t end) {
+              for (int64_t t = begin; t < end; ++t) {
+                const int64_t row = t * Tiles::kRows;
+                pack_rows<Tiles>(problem, args, k_plan, m0, row,
+                                 smaller(Tiles::kRows, rows - row), input);
+              }
+            });
+  bool finite = true;
+  for_panel_units(problem, plan, rows, executor,
+                  [&](int64_t begin, int64_t end, int64_t column_block) {
+                    if (!run_word_unit<kType, Tiles>(
+                            problem, args, plan, k_plan, input,
+                            {m0, begin, end}, column_block, executor)) {
+                      __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
+                    }
+                  });
+  return finite;
+}
+
+template <QTypeId kType, typename Tiles>
+void run_words(const LinearProblem& problem, const LinearArgs& args,
+               Executor& executor) {
+  const KPlan k_plan = plan_k<Tiles>(problem);
+  const int64_t most_rows = block_rows<Tiles>(k_plan);
+  const int64_t block = Tiles::padded(smaller(most_rows, problem.m));
+  const int64_t words = block * k_plan.row_words;
+  auto* room = reinterpret_cast<uint32_t*>(executor.workspace(
+      static_cast<size_t>(words + block * k_plan.parts) * sizeof(uint32_t)));
+  const bool sums = Tiles::kSums || problem.shift != ShiftKind::kNone;
+  const TileInput input = {
+      room, sums ? reinterpret_cast<float*>(room + words) : nullptr};
+  bool finite = true;
+  for (int64_t m0 = 0; m0 < problem.m && finite; m0 += most_rows) {
+    finite = run_word_block<kType, Tiles>(problem, args, k_plan, input, m0,
+                                          smaller(most_rows, problem.m - m0),
+                                          executor);
+  }
+  // An infinity or a NaN of x or of the weight, or an overflow: the terms of x
+  // turn each of them into NaN, where fp32 may not.
+  if (!finite) run_panels<kType>(problem, args, executor);
+}
+
+/// Parts of k must start at whole multiples of kPadK and lie in one group.
+template <typename Tiles>
+bool word_tiles_support(const LinearProblem& problem) {
+  return problem.k > 0 && (problem.group_size == problem.k ||
+                           (problem.group_size % Tiles::kPadK == 0 &&
+                            problem.group_size <= kWordDepth));
+}
+
+template <typename Tiles>
+void run_pair_tiles(const LinearProblem& problem, const LinearArgs& args,
+                    Executor& executor) {
+  switch (problem.weight) {
+    case QTypeId::kQInt2:
+      return run_words<QTypeId::kQInt2, Tiles>(problem, args, executor);
+    case QTypeId::kQInt4:
+      return run_words<QTypeId::kQInt4, Tiles>(problem, args, executor);
+    case QTypeId::kQInt8:
+      return run_words<QTypeId::kQInt8, Tiles>(problem, args, executor);
+    case QTypeId::kQFloat8E4M3FN:
+      return run_words<QTypeId::kQFloat8E4M3FN, Tiles>(problem, args, executor);
+    case QTypeId::kQFloat8E5M2:
+      return run_words<QTypeId::kQFloat8E5M2, Tiles>(problem, args, executor);
+    case QTypeId::kQFloat8E4M3FNUZ:
+      return run_words<QTypeId::kQFloat8E4M3FNUZ, Tiles>(problem, args,
+                                                         executor);
+  }
+}
+
+/// int8 codes of both, exact in int32.
+template <typename Tiles>
+void run_byte_tiles(const LinearProblem& problem, const LinearArgs& args,
+                    Executor& executor) {
+  switch (problem.weight) {
+    case QTypeId::kQInt2:
+      return run_words<QTypeId::kQInt2, Tiles>(problem, args, executor);
+    case QTypeId::kQInt4:
+      return run_words<QTypeId::kQInt4, Tiles>(problem, args, executor);
+    default:
+      return run_words<QTypeId::kQInt8, Tiles>(problem, args, executor);
+  }
+}
+
+template <typename Tiles>
+bool byte_tiles_support(const LinearProblem& problem) {
+  // Of products up to 2^14, so many stay below 2^31.
+  constexpr int64_t kMostK = (int64_t{1} << 17) - 1;
+  return word_tiles_support<Tiles>(problem) && problem.input == DType::kInt8 &&
+         is_integer(problem.weight) && problem.k <= kMostK;
+}
+
+}  // namespace
+}  // namespace quanto::kernels
