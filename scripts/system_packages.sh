@@ -4,8 +4,10 @@
 # one line to run and fails.
 set -euo pipefail
 
-packages=(libfmt-dev libgtest-dev libbenchmark-dev)
-headers=(fmt/format.h gtest/gtest.h benchmark/benchmark.h)
+packages=(libfmt-dev libgtest-dev libbenchmark-dev nlohmann-json3-dev
+  libcli11-dev libre2-dev)
+headers=(fmt/format.h gtest/gtest.h benchmark/benchmark.h nlohmann/json.hpp
+  CLI/CLI.hpp re2/re2.h)
 
 missing=()
 for i in "${!packages[@]}"; do

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quanto/formats/quanto.h"
+
+#include <gtest/gtest.h>
+
+#include <span>
+
+namespace quanto::formats {
+namespace {
+
+using io::Json;
+
+Json entry(const char* text) { return Json::parse(text); }
+
+TEST(QuantoFormatTest, NamesModulesAndTypes) {
+  EXPECT_EQ(module_of("a.b.weight"), "a.b");
+  EXPECT_EQ(module_of("a.b.bias"), std::nullopt);
+  EXPECT_EQ(module_of(".weight"), std::nullopt);
+  EXPECT_EQ(module_of("weight"), std::nullopt);
+  EXPECT_EQ(find_type("int4"), &qtype(QTypeId::kQInt4));
+  EXPECT_EQ(find_type("qint4"), &qtype(QTypeId::kQInt4));
+  EXPECT_EQ(find_type("float8"), &qtype(QTypeId::kQFloat8E4M3FN));
+  EXPECT_EQ(find_type("int3"), nullptr);
+  for (const QType& type : kQTypes) {
+    EXPECT_EQ(find_type(short_name(type)), &type);
+  }
+}
+
+TEST(QuantoFormatTest, StoresBytesByRows) {
+  const auto tensors =
+      stored_tensors("m", {QTypeId::kQInt8, {}}, DType::kBFloat16, 3, 5);
+  ASSERT_EQ(tensors.size(), 4);
+  EXPECT_EQ(tensors[0].name, "m.weight._data");
+  EXPECT_EQ(tensors[0].type->name, "I8");
+  EXPECT_EQ(tensors[0].shape, (std::vector<int64_t>{3, 5}));
+  EXPECT_EQ(tensors[1].name, "m.weight._scale");
+  EXPECT_EQ(tensors[1].shape, (std::vector<int64_t>{3, 1}));
+  EXPECT_EQ(tensors[2].name, "m.input_scale");
+  EXPECT_EQ(tensors[2].type->name, "BF16");
+  EXPECT_TRUE(tensors[2].shape.empty());
+  EXPECT_EQ(tensors[3].name, "m.output_scale");
+  const auto row =
+      stored_tensors("m", {QTypeId::kQInt8, {}}, DType::kFloat32, 1, 5);
+  EXPECT_TRUE(row[1].shape.empty());
+}
+
+TEST(QuantoFormatTest, StoresPackedGroups) {
+  const auto grouped =
+      stored_tensors("m", {QTypeId::kQInt4, 32}, DType::kFloat16, 3, 96);
+  ASSERT_EQ(grouped.size(), 5);
+  EXPECT_EQ(grouped[0].name, "m.weight._data._data");
+  EXPECT_EQ(grouped[0].type->name, "U8");
+  EXPECT_EQ(grouped[0].shape, (std::vector<int64_t>{5, 32}));
+  EXPECT_EQ(grouped[1].shape, (std::vector<int64_t>{9, 1}));
+  EXPECT_EQ(grouped[2].name, "m.weight._shift");
+  EXPECT_EQ(grouped[2].shape, (std::vector<int64_t>{9, 1}));
+  const auto whole =
+      stored_tensors("m", {QTypeId::kQInt2, {}}, DType::kFloat16, 5, 7);
+  EXPECT_EQ(whole[0].shape, (std::vector<int64_t>{2, 7}));
+  EXPECT_EQ(whole[1].shape, (std::vector<int64_t>{5, 1}));
+}
+
+TEST(QuantoFormatTest, ReadsTheEntriesItWrites) {
+  for (const WeightFacts facts :
+       {WeightFacts{QTypeId::kQInt4, 64}, WeightFacts{QTypeId::kQInt8, {}}}) {
+    const auto read = read_map_entry(map_entry(facts), "m", "f");
+    ASSERT_TRUE(read.ok());
+    EXPECT_EQ(read.value()->qtype, facts.qtype);
+    EXPECT_TRUE(read.value()->group_size_known);
+    EXPECT_EQ(read.value()->group_size, facts.group_size);
+  }
+}
+
+TEST(QuantoFormatTest, ReadsThePredecessorsEntries) {
+  const auto read = read_map_entry(
+      entry(R"({"weights": "qint4", "activations": "none"})"), "m", "f");
+  ASSERT_TRUE(read.ok());
+  EXPECT_FALSE(read.value()->group_size_known);
+  const auto none = read_map_entry(
+      entry(R"({"weights": "none", "activations": "qint8"})"), "m", "f");
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(none.value(), std::nullopt);
+}
+
+TEST(QuantoFormatTest, RefusesBadEntries) {
+  for (const char* text :
+       {"1", "{}", R"({"weights": "qint3"})", R"({"weights": 8})",
+        R"({"weights": "qint4", "version": 2})",
+        R"({"weights": "qint4", "version": 1})",
+        R"({"weights": "qint4", "version": 1, "group_size": 0})",
+        R"({"weights": "qint4", "version": 1, "group_size": "64"})"}) {
+    const auto read = read_map_entry(entry(text), "m", "f");
+    ASSERT_FALSE(read.ok()) << text;
+    EXPECT_EQ(read.error().line().find("f: expected"), 0) << text;
+  }
+}
+
+TEST(QuantoFormatTest, ReadsAConfig) {
+  Json config = entry(
+      R"({"quant_method": "quanto", "format_version": 1, "modules": {}})");
+  config["modules"]["a"] = map_entry({QTypeId::kQInt4, 32});
+  const auto read = read_quantization_config(config, "f");
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read.value().at("a").group_size, 32);
+  for (const char* text :
+       {"[]", "{}", R"({"quant_method": "gptq"})",
+        R"({"quant_method": "quanto"})",
+        R"({"quant_method": "quanto", "format_version": 2, "modules": {}})",
+        R"({"quant_method": "quanto", "format_version": 1})"}) {
+    EXPECT_FALSE(read_quantization_config(entry(text), "f").ok()) << text;
+  }
+}
+
+std::map<std::string, std::string> metadata(const std::string& weights) {
+  return {{kVersionKey, "1"}, {kWeightsKey, weights}};
+}
+
+TEST(QuantoFormatTest, ReadsTheDescriptionsItWrites) {
+  Json weights;
+  weights["a"] = weight_description({{QTypeId::kQInt2, 4}, 3, 8});
+  weights["b"] = weight_description({{QTypeId::kQInt8, {}}, 3, 8});
+  const auto read = read_descriptions(metadata(weights.dump()), "f");
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read.value().at("a").facts, (WeightFacts{QTypeId::kQInt2, 4}));
+  EXPECT_EQ(read.value().at("a").rows, 3);
+  EXPECT_EQ(read.value().at("b").columns, 8);
+}
+
+TEST(QuantoFormatTest, RefusesBadDescriptions) {
+  EXPECT_TRUE(read_descriptions({}, "f").value().empty());
+  EXPECT_TRUE(read_descriptions({{kWeightsKey, "{"}}, "f").value().empty());
+  EXPECT_FALSE(read_descriptions({{kVersionKey, "2"}}, "f").ok());
+  Json good;
+  good["a"] = weight_description({{QTypeId::kQInt4, 4}, 3, 8});
+  ASSERT_TRUE(read_descriptions(metadata(good.dump()), "f").ok());
+  const auto expect_refused = [&](const char* key, const char* value) {
+    Json bad = good;
+    bad["a"][key] = Json::parse(value);
+    EXPECT_FALSE(read_descriptions(metadata(bad.dump()), "f").ok())
+        << bad.dump();
+  };
+  expect_refused("qtype", "\"int4\"");
+  expect_refused("qtype", "\"qint8\"");
+  expect_refused("axis", "1");
+  expect_refused("group_size", "3");
+  expect_refused("group_size", "-4");
+  expect_refused("shape", "[3]");
+  expect_refused("shape", "[0, 8]");
+  expect_refused("shape", "[3, 18446744073709551615]");
+  expect_refused("packing", "\"columns\"");
+  expect_refused("shift", "\"none\"");
+  for (const char* text : {"{", "[]", R"({"a": 1})", R"({"a": {}})"}) {
+    EXPECT_FALSE(read_descriptions(metadata(text), "f").ok()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace quanto::formats

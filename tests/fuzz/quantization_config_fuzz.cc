@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "fuzz_check.h"
+#include "quanto/formats/quanto.h"
+
+// Any bytes are a quantization_config, descriptions of weights, or one error;
+// facts that were read are facts that can be stored.
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace quanto;
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  const auto json =
+      io::parse_json(std::as_bytes(std::span(text.data(), text.size())), "f");
+  if (json.ok()) {
+    const auto map = formats::read_quantization_config(json.value(), "f");
+    if (!map.ok()) FUZZ_CHECK(!map.error().message.empty());
+  }
+  const auto weights = formats::read_descriptions(
+      {{formats::kVersionKey, "1"}, {formats::kWeightsKey, text}}, "f");
+  if (!weights.ok()) {
+    FUZZ_CHECK(!weights.error().message.empty());
+    return 0;
+  }
+  FUZZ_CHECK(json.ok());
+  for (const auto& [module, weight] : weights.value()) {
+    FUZZ_CHECK(weight.rows > 0 && weight.columns > 0);
+    const auto group = weight.facts.group_size;
+    FUZZ_CHECK(!group || weight.columns % *group == 0);
+  }
+  return 0;
+}
