@@ -89,6 +89,14 @@ def test_plan_names_a_kernel(qtype: str, rows: int) -> None:
     assert isa == library.isa()
 
 
+@pytest.mark.parametrize("activation", [torch.int8, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize("rows", [1, 128])
+def test_plan_of_quantized_activations(activation: torch.dtype, rows: int) -> None:
+    name, isa = library.plan(activation, "qint8", rows, 1024, 1024, None, "none")
+    assert name
+    assert isa == library.isa()
+
+
 @pytest.mark.parametrize(
     ("elements", "size"),
     [(128, None), (160, 32), (172, None), (192, 96), (256, 128), (576, 96), (1024, 128)],

@@ -1,11 +1,12 @@
 """What the operators refuse: one line that names the op, what was expected and what was got."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from op_inputs import FLOATS, quantized, random
+from op_inputs import FLOATS, convolution, quantized, random
 
 from quanto import library
 
@@ -14,6 +15,10 @@ NIBBLES = quantized(("qint4", 16, False), (8, 32))
 BASE, X = random((8, 32)), random((3, 32))
 COLUMN = torch.ones(8, 1)
 PACKED = (NIBBLES.data, NIBBLES.scale, NIBBLES.shift)
+
+SCALAR, INDEX = torch.tensor(0.1), torch.tensor([1, 2])
+CODES = torch.ones(3, 32, dtype=torch.int8)
+CONV, IMAGE = convolution(("qint8", None, False), (8, 4, 3, 3)), random((2, 4, 6, 6))
 
 
 def column(rows: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -75,6 +80,45 @@ VALUES: list[tuple[str, tuple[Any, ...], str]] = [
     ("linear", (X, PACKED[0], COLUMN, COLUMN, None, 4, 16, 8), "of 16 elements, got 8 and 8"),
     ("linear", (X, *PACKED, None, 5, 16, 8), "8, 4 or 2 bits, got 5"),
     ("linear", BYTES.linear_args(X.to("meta")), "all tensors on one device, got "),
+    (
+        "qlinear",
+        BYTES.qlinear_args(CODES, None, torch.int8),
+        "an input_scale with .*codes, got none",
+    ),
+    ("qlinear", BYTES.qlinear_args(X, torch.ones(1), torch.int8), r"shape \(\), got \(1,\)"),
+    (
+        "qlinear",
+        BYTES.qlinear_args(X, None, torch.int8, None, torch.ones(1)),
+        r"output_scale of shape \(\), got \(1,\)",
+    ),
+    ("qlinear", BYTES.qlinear_args(X[:, :9], None, torch.int8), r"data of shape \(8, 9\), got"),
+    (
+        "qlinear",
+        BYTES.qlinear_args(X, None, torch.int8, torch.ones(7)),
+        "bias of 8 elements, got 7",
+    ),
+    ("qlinear", BYTES.qlinear_args(X.to("meta"), None, torch.int8), "tensors on one device, got"),
+    ("conv2d", CONV.args(IMAGE[0, 0]), "an input of 3 or 4 dimensions, got 2"),
+    ("conv2d", CONV.args(IMAGE[:, :3]), r"an input of 4 channels, got shape \(2, 3, 6, 6\)"),
+    ("conv2d", CONV.args(IMAGE[..., :2]), r"at least as large as the kernel of \(3, 3\)"),
+    ("conv2d", CONV.args(IMAGE, torch.ones(7)), "bias of 8 elements, got 7"),
+    ("conv2d", CONV.args(IMAGE, None, None, SCALAR), "no scales of activations without an"),
+    ("conv2d", CONV.args(IMAGE, None, None, None, SCALAR), "no scales of activations without an"),
+    ("conv2d", CONV.args(IMAGE, None, torch.int8, torch.ones(1)), r"input_scale of shape \(\)"),
+    ("conv2d", replace(CONV, stride=(1,)).args(IMAGE), r"stride of 2 .* least 1, got \(1,\)"),
+    ("conv2d", replace(CONV, stride=(0, 1)).args(IMAGE), r"stride of 2 .* least 1, got \(0, 1\)"),
+    ("conv2d", replace(CONV, padding=(0, -1)).args(IMAGE), r"padding of 2 .* least 0, got \(0, -1"),
+    ("conv2d", replace(CONV, dilation=(0, 1)).args(IMAGE), "dilation of 2 .* least 1, got"),
+    ("conv2d", replace(CONV, groups=3).args(IMAGE), "groups to divide 8 outputs, got 3"),
+    ("conv2d", replace(CONV, groups=0).args(IMAGE), "groups to divide 8 outputs, got 0"),
+    ("conv2d", replace(CONV, size=(8, 4, 3)).args(IMAGE), r"size of 4 numbers .*got \(8, 4, 3\)"),
+    ("conv2d", replace(CONV, size=(8, 4, 3, 2)).args(IMAGE), r"data of shape \(8, 4, 3, 2\), got"),
+    ("embedding", (INDEX, BYTES.data, column(7), None, 8, None, 8, 32), "1 or 8 elements, got 7"),
+    ("embedding", (INDEX, BYTES.data, COLUMN, None, 8, None, 8, 31), r"data of shape \(8, 31\)"),
+    ("embedding", (INDEX, *PACKED, 4, 12, 8, 32), "group_size to divide 32, got 12"),
+    ("moving_absmax_scale", (SCALAR, BASE, "int8", 0.9), "the name of a qtype, got 'int8'"),
+    ("moving_absmax_scale", (SCALAR, BASE, "qint8", 1.5), r"momentum in \[0, 1\], got 1.5"),
+    ("moving_absmax_scale", (COLUMN, BASE, "qint8", 0.9), r"shape \(\), got \(8, 1\)"),
     ("plan", (torch.float32, "int8", 1, 8, 8, None, "none"), "the name of a qtype, got 'int8'"),
     ("plan", (torch.float32, "qint4", 1, 32, 8, 12, "float"), "group_size to divide 32, got 12"),
     ("plan", (torch.float32, "qint4", 1, 32, 8, 16, "zero"), "none, float or integer, got 'zero'"),
@@ -109,7 +153,27 @@ DTYPES: list[tuple[str, tuple[Any, ...], str]] = [
     ("linear", BYTES.linear_args(X, torch.ones(8).half()), "bias of float32, got float16"),
     ("linear", (X, NIBBLES.data, COLUMN, None, None, 8, None, 8), "data of int8, .*got uint8"),
     ("linear", (X, *PACKED[:2], PACKED[2].bool(), None, 4, 16, 8), "shift of .*got bool"),
-    ("plan", (torch.int8, "qint4", 1, 32, 8, 16, "float"), "activation float32, .*got int8"),
+    ("qlinear", BYTES.qlinear_args(X, None, torch.float16), "activation int8, .*got float16"),
+    ("qlinear", BYTES.qlinear_args(X.double(), None, torch.int8), "input of .*got float64"),
+    ("qlinear", BYTES.qlinear_args(CODES, None, torch.float8_e5m2), "input of .*got int8"),
+    ("qlinear", BYTES.qlinear_args(X, SCALAR.int(), torch.int8), "input_scale of .*got int32"),
+    (
+        "qlinear",
+        BYTES.qlinear_args(X, None, torch.int8, None, SCALAR.long()),
+        "output_scale of .*got int64",
+    ),
+    (
+        "qlinear",
+        BYTES.qlinear_args(X.half(), None, torch.int8, COLUMN[:, 0]),
+        "bias of float16, got float32",
+    ),
+    ("conv2d", CONV.args(IMAGE.to(torch.int8)), "input of float32, .*got int8"),
+    ("conv2d", CONV.args(IMAGE, None, torch.uint8), "activation int8, .*got uint8"),
+    ("conv2d", CONV.args(IMAGE, torch.ones(8).half()), "bias of float32, got float16"),
+    ("embedding", BYTES.embedding_args(INDEX.float()), "indices of int64 or int32, got float32"),
+    ("moving_absmax_scale", (SCALAR.double(), BASE, "qint8", 0.9), "scale of .*got float64"),
+    ("moving_absmax_scale", (SCALAR, BASE.int(), "qint8", 0.9), "base of .*got int32"),
+    ("plan", (torch.uint8, "qint4", 1, 32, 8, 16, "float"), "activation float32, .*got uint8"),
 ]
 
 
@@ -138,6 +202,8 @@ def test_weights_that_are_not_finite(bad: float, dtype: torch.dtype, place: int)
     ):
         with pytest.raises(ValueError, match=rf"^{op}: expected finite values, got -?(nan|inf)"):
             getattr(library, op)(base, *args)
+        with pytest.raises(ValueError, match=r"^moving_absmax_scale: expected finite values, got"):
+            library.moving_absmax_scale(SCALAR, base, "qint8", 0.9)
 
 
 def test_empty_tensors() -> None:

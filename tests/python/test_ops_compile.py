@@ -32,6 +32,10 @@ def test_export_with_any_number_of_rows(scheme: tuple[str, int | None, bool]) ->
         assert torch.equal(exported(inputs), module(inputs))
 
 
+STEP = torch.tensor(0.1)
+WEIGHT = (torch.ones(5, 32, dtype=torch.int8), torch.ones(5, 1), None, None)
+KERNEL = (torch.ones(54, dtype=torch.int8), torch.ones(1), None, None)
+GEOMETRY = ([2, 1], [1, 1], [1, 1], 1)
 SHAPED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "quantize_symmetric": lambda t: ops.quantize_symmetric(t, torch.int8, None, torch.tensor(0.1)),
     "quantize_affine": lambda t: ops.quantize_affine(
@@ -45,6 +49,37 @@ SHAPED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "absmax_scale": lambda t: ops.absmax_scale(t, "qint8", 0),
     "max_scale": lambda t: ops.max_scale(t, 4, 0, 16, False)[0],
     "hqq_scale": lambda t: ops.hqq_scale(t, 4, 0, 16, True, 0.7, 10.0, 1.01, 20)[1],
+    "qlinear": lambda t: ops.qlinear(t, STEP, *WEIGHT, 8, None, 5, torch.int8, None),
+    "qlinear-dynamic": lambda t: ops.qlinear(t, None, *WEIGHT, 8, None, 5, torch.int8, None),
+    "qlinear-codes": lambda t: ops.qlinear(
+        t.to(torch.int8), STEP, *WEIGHT, 8, None, 5, torch.int8, STEP
+    ),
+    "conv2d": lambda t: ops.conv2d(
+        t.reshape(-1, 2, 4, 4),
+        None,
+        KERNEL[0].reshape(3, 2, 3, 3),
+        *KERNEL[1:],
+        8,
+        None,
+        [3, 2, 3, 3],
+        *GEOMETRY,
+        None,
+        None,
+    ),
+    "conv2d-of-any-height": lambda t: ops.conv2d(
+        t[None, None],
+        STEP,
+        KERNEL[0].reshape(6, 1, 3, 3),
+        *KERNEL[1:],
+        8,
+        None,
+        [6, 1, 3, 3],
+        *GEOMETRY,
+        torch.int8,
+        STEP,
+    ),
+    "embedding": lambda t: ops.embedding(t.long(), *WEIGHT[:3], 8, None, 5, 32),
+    "moving_absmax_scale": lambda t: ops.moving_absmax_scale(STEP, t, "qint8", 0.9),
     "qbytes_mm": lambda t: ops.qbytes_mm(t, torch.ones(5, 32, dtype=torch.int8), torch.ones(5, 1)),
 }
 

@@ -65,6 +65,10 @@ Tensor narrow(const Tensor& self, int64_t dim, int64_t start, int64_t length) {
   return torch::stable::narrow(view, dim, start, length);
 }
 
+Tensor unsqueeze(const Tensor& self, int64_t dim) {
+  return call("aten::unsqueeze", "", self, dim);
+}
+
 Tensor every(const Tensor& self, int64_t step) {
   return call("aten::slice", "Tensor", self, int64_t{0},
               std::optional<int64_t>(), std::optional<int64_t>(), step);
@@ -88,6 +92,12 @@ Tensor sum(const Tensor& self, Sizes dims, bool keepdim) {
 
 Tensor mul(const Tensor& self, const Tensor& other) {
   return call("aten::mul", "Tensor", self, other);
+}
+
+Tensor conv2d(const Tensor& input, const Tensor& weight, Sizes stride,
+              Sizes padding, Sizes dilation, int64_t groups) {
+  return call("aten::conv2d", "", input, weight, std::optional<Tensor>(),
+              list(stride), list(padding), list(dilation), groups);
 }
 
 Tensor like(const Tensor& self, DType dtype) {

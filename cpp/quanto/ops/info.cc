@@ -10,6 +10,7 @@
 namespace quanto::ops {
 namespace {
 
+using kernels::InputScale;
 using kernels::LinearProblem;
 using kernels::ShiftKind;
 
@@ -44,8 +45,10 @@ std::string plan(torch::headeronly::ScalarType activation,
                  int64_t in_features, int64_t out_features,
                  std::optional<int64_t> group_size, const std::string& shift) {
   const auto dtype = find_dtype(activation);
-  check_value(dtype && is_activation(*dtype),
-              "{}: expected activation float32, float16 or bfloat16, got {}",
+  const bool codes = dtype && find_8bit_qtype(*dtype) != nullptr;
+  check_value(codes || (dtype && is_activation(*dtype)),
+              "{}: expected activation float32, float16, bfloat16, int8 or a "
+              "float8 type, got {}",
               kPlan, dtype_name(activation));
   const QType* type = find_qtype(qtype_name);
   check_value(type != nullptr, "{}: expected the name of a qtype, got '{}'",
@@ -58,15 +61,16 @@ std::string plan(torch::headeronly::ScalarType activation,
   check_value((kind == ShiftKind::kNone) == (type->bits == 8),
               "{}: expected shift none with 8 bits only, got '{}' for {}",
               kPlan, shift, type->name);
-  const LinearProblem problem{rows,
-                              out_features,
-                              in_features,
-                              *dtype,
-                              type->id,
-                              group_size.value_or(in_features),
-                              /*per_tensor=*/false,
-                              *dtype,
-                              kind};
+  LinearProblem problem{};
+  problem.m = rows;
+  problem.n = out_features;
+  problem.k = in_features;
+  problem.input = *dtype;
+  problem.input_scale = codes ? InputScale::kTensor : InputScale::kNone;
+  problem.activation = problem.scale = codes ? DType::kFloat32 : *dtype;
+  problem.weight = type->id;
+  problem.group_size = group_size.value_or(in_features);
+  problem.shift = kind;
   const kernels::KernelTable& table = kernels::kernels();
   return fmt::format("{} {}", kernels::plan_linear(table, problem).name,
                      table.isa);

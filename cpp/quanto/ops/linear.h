@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/ops/tensor.h"
+#include "quanto/core/executor.h"
+#include "quanto/ops/activation.h"
+#include "quanto/ops/weight.h"
 
 namespace quanto::ops {
 
-/// The linear operator (schemas.cc) on CPU tensors; `op` names the caller in
-/// its error messages.
-Tensor linear_cpu(const char* op, const Tensor& input, const Tensor& data,
-                  const Tensor& scale, const Tensor* shift, const Tensor* bias,
-                  int64_t bits, std::optional<int64_t> group_size,
+/// Null for nothing.
+inline const Tensor* pointer(const std::optional<Tensor>& tensor) {
+  return tensor ? &*tensor : nullptr;
+}
+
+/// The operators linear and qlinear (schemas.cc) on CPU tensors; `op` names the
+/// caller in error messages.
+Tensor linear_cpu(const char* op, const Activations& activations,
+                  const Weight& weight, const Tensor* bias,
                   int64_t out_features);
 
-/// An uninitialised result of input's shape but for its last dimension, with
-/// symbolic sizes kept.
-Tensor linear_result_meta(const Tensor& input, int64_t out_features,
-                          DType dtype);
+/// The same on meta tensors: types are checked, symbolic sizes are kept.
+Tensor linear_meta(const char* op, const Activations& activations,
+                   const Weight& weight, const Tensor* bias,
+                   int64_t out_features);
 
 }  // namespace quanto::ops

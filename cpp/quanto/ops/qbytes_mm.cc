@@ -30,8 +30,9 @@ Tensor qbytes_mm_cpu(const Tensor& a, const Tensor& b, const Tensor& scales) {
   const DType dtype = check_types(a, b, scales);
   const bool is_float = is_activation(*find_dtype(a));
   const Tensor input = is_float ? a : aten::to(a, DType::kFloat32);
-  const Tensor out = linear_cpu(kOp, input, b, scales, nullptr, nullptr, 8,
-                                std::nullopt, b.size(0));
+  const Tensor out =
+      linear_cpu(kOp, {input, nullptr, nullptr, std::nullopt},
+                 {b, scales, nullptr, 8, std::nullopt}, nullptr, b.size(0));
   return is_float || dtype == DType::kFloat32 ? out : aten::to(out, dtype);
 }
 

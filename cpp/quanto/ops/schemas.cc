@@ -56,6 +56,40 @@ STABLE_TORCH_LIBRARY(quanto, m) {
   m.def(
       "linear(Tensor input, Tensor data, Tensor scale, Tensor? shift, "
       "Tensor? bias, int bits, int? group_size, int out_features) -> Tensor");
+  // linear with quantized activations. `activation` is int8 or a float8 type.
+  // input: float and quantized here, with input_scale (0-d, rounded to input's
+  // dtype, as quantize_symmetric does) or with a scale per row where there is
+  // none; or codes of `activation` with their input_scale. The result is
+  // float, of input's dtype or else of scale's, which bias has too; or, with
+  // output_scale (0-d), codes of `activation`: quantize_symmetric of it.
+  m.def(
+      "qlinear(Tensor input, Tensor? input_scale, Tensor data, Tensor scale, "
+      "Tensor? shift, Tensor? bias, int bits, int? group_size, "
+      "int out_features, ScalarType activation, Tensor? output_scale) -> "
+      "Tensor");
+  // input (N, C, H, W) or (C, H, W), padded with zeros, convolved with a
+  // quantized weight of shape `size` (O, C / groups, kh, kw), plus bias (O,).
+  // The weight is as linear's, (O, C / groups * kh * kw). `activation` None:
+  // input and result are float; else as qlinear, with a scale per image where
+  // input_scale is None.
+  m.def(
+      "conv2d(Tensor input, Tensor? input_scale, Tensor data, Tensor scale, "
+      "Tensor? shift, Tensor? bias, int bits, int? group_size, int[] size, "
+      "int[] stride, int[] padding, int[] dilation, int groups, "
+      "ScalarType? activation, Tensor? output_scale) -> Tensor");
+  // Rows of a quantized weight (num_embeddings, embedding_dim), as linear's:
+  // indices' shape and embedding_dim, in scale's dtype. indices are int64 or
+  // int32; one out of range raises IndexError.
+  m.def(
+      "embedding(Tensor indices, Tensor data, Tensor scale, Tensor? shift, "
+      "int bits, int? group_size, int num_embeddings, int embedding_dim) -> "
+      "Tensor");
+  // Calibration of a 0-d scale, in its dtype: absmax_scale(base, qtype, None)
+  // if scale is 1, else momentum * scale + (1 - momentum) * that. An empty base
+  // leaves it as it is.
+  m.def(
+      "moving_absmax_scale(Tensor scale, Tensor base, str qtype, "
+      "float momentum) -> Tensor");
   // The group size taken when none is asked for, from the elements of one
   // output; None is one scale per output.
   m.def("automatic_group_size(int elements) -> int?");
