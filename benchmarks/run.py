@@ -4,8 +4,9 @@
         [--rows 1 16 128 512] [--seconds 0.1]
 
 Sections: `linear` (time of a layer, per number of rows), `quantize` (GB/s of float weights, beside
-a memory copy) and `overhead` (one call on a 64 x 64 layer). Every library runs in a process of its
-own, in turns with the others; ratios are of neighbouring runs. Writes a JSON file too.
+a memory copy), `overhead` (one call on a 64 x 64 layer), `block` (a transformer block beside its
+float twin) and `startup` (importing the package). Every library runs in a process of its own, in
+turns with the others; ratios are of neighbouring runs. Writes a JSON file too.
 """
 
 import argparse
@@ -17,16 +18,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from . import machine, tables
+from . import block, machine, startup, tables
 from .case import Case, Layer
 from .client import Worker, WorkerDied
 from .record import Record
 
 QTYPES = ("qint8", "qfloat8", "qint4", "qint2")
 DTYPES = ("float32", "bfloat16")
-SECTIONS = ("linear", "quantize", "overhead")
+SECTIONS = ("linear", "quantize", "overhead", "block", "startup")
 PROBE = Path("build/wheel/benchmarks/quanto_probe")
 SMALL = 64
 """Features of the layer whose calls are mostly overhead."""
@@ -47,6 +49,7 @@ def arguments() -> argparse.Namespace:
     add("--rows", nargs="+", type=int, default=[1, 16, 128, 512])
     add("--qtypes", nargs="+", default=QTYPES, choices=QTYPES)
     add("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
+    add("--hidden", type=int, default=1024, help="features of the transformer block")
     add("--rounds", type=int, default=5)
     add("--seconds", type=float, default=0.1, help="of each measurement")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -134,6 +137,19 @@ def quantize_section(args: argparse.Namespace, workers: list[Worker]) -> list[di
     return cases
 
 
+def block_section(args: argparse.Namespace) -> Iterator[list[block.BlockRecord]]:
+    """The records of each activation dtype."""
+    rows = [count for count in args.rows if count > 1]
+    for dtype in args.dtypes:
+        records: dict[int, block.BlockRecord] = {}
+        total = args.rounds * len(rows) * (len(block.SCHEMES) + 1)
+        with tqdm(total=total, desc=f"block {dtype}", unit="run", dynamic_ncols=True) as bar:
+            for record in block.measure(args.hidden, dtype, rows, args.rounds):
+                records[id(record)] = record
+                bar.update()
+        yield list(records.values())
+
+
 def _quantize_once(worker: Worker, case: dict[str, Any]) -> None:
     asked = {key: case[key] for key in ("qtype", "optimizer", "dtype", "n", "k")}
     try:
@@ -170,6 +186,15 @@ def main() -> None:
         for records in overhead_section(args, workers):
             print(tables.overhead(records), flush=True)
             results["overhead"] += map(asdict, records)
+    if "block" in args.sections:
+        torch.set_num_threads(args.threads)
+        results["block"] = []
+        for block_records in block_section(args):
+            print(tables.block(block_records), flush=True)
+            results["block"] += map(asdict, block_records)
+    if "startup" in args.sections:
+        results["startup"] = startup.measure(args.rounds)
+        print(tables.startup(results["startup"]), flush=True)
     for worker in workers:
         worker.close()
     args.output.parent.mkdir(parents=True, exist_ok=True)

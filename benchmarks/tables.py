@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from .block import FLOAT, BlockRecord
 from .client import Worker
 from .machine import Limits, cpu_name
 from .record import Record, Spread, ratio
@@ -90,11 +91,15 @@ def overhead(records: list[Record]) -> str:
         start = [record.dtype, record.library, record.layer, record.call]
         base = base_of(records, record)
         if record.error:
-            lines.append([*start, record.error, ""])
+            lines.append([*start, record.error, "", ""])
         else:
-            share = _spread(ratio(record, base), 1, 2) if record is not base else ""
-            lines.append([*start, _spread(Spread.of(record.seconds), 1e6, 2), share])
-    header = ["64 x 64, one row", "library", "layer", "call", "us", "/ torch"]
+            share, over = "", ""
+            if record is not base:
+                share = _spread(ratio(record, base), 1, 2)
+                pairs = zip(record.seconds, base.seconds, strict=True)
+                over = _spread(Spread.of([own - other for own, other in pairs]), 1e6, 2)
+            lines.append([*start, _spread(Spread.of(record.seconds), 1e6, 2), share, over])
+    header = ["64 x 64, one row", "library", "layer", "call", "us", "/ torch", "us over torch"]
     return table(header, lines)
 
 
@@ -115,6 +120,34 @@ def quantize(cases: list[dict[str, Any]], limits: Limits) -> str:
         )
     header = ["size", "dtype", "library", "scheme", "GB/s", "torch copy GB/s", "copy limit GB/s"]
     return table(header, lines)
+
+
+def block(records: list[BlockRecord]) -> str:
+    """Milliseconds of a forward of the block, and over that of its float twin."""
+    lines = []
+    for record in records:
+        twin = next(r for r in records if (r.scheme, r.rows) == (FLOAT, record.rows))
+        pairs = zip(record.seconds, twin.seconds, strict=True)
+        share = Spread.of([own / other for own, other in pairs])
+        lines.append(
+            [
+                record.dtype,
+                str(record.rows),
+                record.scheme,
+                _spread(Spread.of(record.seconds), 1e3, 2),
+                "" if record is twin else _spread(share, 1, 2),
+            ]
+        )
+    features = records[0].hidden
+    return table([f"block of {features}", "rows", "scheme", "ms", "/ float"], lines)
+
+
+def startup(seconds: dict[str, list[float]]) -> str:
+    """Milliseconds of a process that imports."""
+    added = [own - other for own, other in zip(seconds["quanto"], seconds["torch"], strict=True)]
+    lines = [[name, _spread(Spread.of(values), 1e3, 0)] for name, values in seconds.items()]
+    lines.append(["added by quanto", _spread(Spread.of(added), 1e3, 0)])
+    return table(["import", "ms"], lines)
 
 
 def _spread(value: Spread, unit: float, digits: int) -> str:
