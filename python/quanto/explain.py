@@ -1,124 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a quantized model holds and which kernels it will run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from . import library
-from .inspection import obstacle, tied_to_other
+from .inspection import obstacle, only_when_named, tied_to_other
 from .nn.qmodule import QModuleMixin, qmodule_class
 from .nn.state import FLOATS
 from .qtype import qint8
+from .report import Explanation, FloatReport, KernelChoice, ModuleReport
 from .tensor.qtensor import QTensor, named_plain_tensors
 from .tensor.weights import WeightQBitsTensor, WeightQBytesTensor
 
+_BYPASSED = (
+    "torch's attention reads its weight and never calls it: the weight is float until frozen, "
+    "activations stay float"
+)
 
-@dataclass(frozen=True)
-class KernelChoice:
-    """The kernel that a forward of that many rows will run, and its instruction set."""
-
-    rows: int
-    kernel: str
-    isa: str
-
-
-@dataclass(frozen=True)
-class ModuleReport:
-    """One quantized module; bytes are those of the frozen weight, or will be once frozen."""
-
-    name: str
-    qtype: str
-    group_size: int | None
-    frozen: bool
-    elements: int
-    data_bytes: int
-    scale_bytes: int
-    shift_bytes: int
-    kernels: tuple[KernelChoice, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Of the quantized weight."""
-        return self.data_bytes + self.scale_bytes + self.shift_bytes
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Scales and shifts included."""
-        return 8 * self.bytes / max(self.elements, 1)
-
-
-@dataclass(frozen=True)
-class FloatReport:
-    """A weight of at least two dimensions that is not quantized, and why."""
-
-    name: str
-    kind: str
-    bytes: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The report on a model; its string is a table."""
-
-    modules: tuple[ModuleReport, ...] = ()
-    left_float: tuple[FloatReport, ...] = ()
-    other_bytes: int = 0
-    rows: tuple[int, ...] = field(default=())
-
-    @property
-    def quantized_bytes(self) -> int:
-        """Of all quantized weights."""
-        return sum(module.bytes for module in self.modules)
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Of all quantized weights together."""
-        elements = sum(module.elements for module in self.modules)
-        return 8 * self.quantized_bytes / max(elements, 1)
-
-    @property
-    def total_bytes(self) -> int:
-        """Of all parameters and buffers."""
-        return self.quantized_bytes + self.other_bytes
-
-    def __str__(self) -> str:
-        header = ["module", "qtype", "group", "data", "scale", "shift", "bits/weight"]
-        header += [f"M = {rows}" for rows in self.rows]
-        lines = _columns([header, *(_cells(module) for module in self.modules)])
-        for module in self.modules:
-            lines += [f"{module.name}: {note}" for note in module.notes]
-        lines += [
-            f"{left.name} ({left.kind}, {left.bytes} bytes) stays float: {left.reason}"
-            for left in self.left_float
-        ]
-        lines.append(
-            f"quantized: {len(self.modules)} modules, {self.quantized_bytes} bytes, "
-            f"{self.bits_per_weight:.2f} bits per weight; the rest: {self.other_bytes} bytes; "
-            f"in all: {self.total_bytes} bytes"
-        )
-        return "\n".join(lines)
-
-
-def _cells(module: ModuleReport) -> list[str]:
-    sizes = [str(n) for n in (module.data_bytes, module.scale_bytes, module.shift_bytes)]
-    group = "-" if module.group_size is None else str(module.group_size)
-    kernels = [f"{choice.kernel} ({choice.isa})" for choice in module.kernels]
-    bits = f"{module.bits_per_weight:.2f}"
-    return [module.name, module.qtype, group, *sizes, bits, *kernels]
-
-
-def _columns(rows: list[list[str]]) -> list[str]:
-    count = max(len(row) for row in rows)
-    padded = [row + [""] * (count - len(row)) for row in rows]
-    widths = [max(len(row[i]) for row in padded) for i in range(count)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in padded
-    ]
+__all__ = ["Explanation", "FloatReport", "KernelChoice", "ModuleReport", "explain"]
 
 
 def explain(
@@ -135,16 +38,27 @@ def explain(
     shared = tied_to_other(model)
     counted: set[int] = set()
     other = sum(_new_bytes(t, counted) for t in _other_tensors(model))
+    owners: dict[int, str] = {}
+    attentions = (m for m in model.modules() if isinstance(m, nn.MultiheadAttention))
+    bypassed = {id(attention.out_proj) for attention in attentions}
     for name, module in model.named_modules():
         if isinstance(module, QModuleMixin):
-            modules.append(_module_report(name, module, tuple(rows), dtype))
+            report = _module_report(name, module, tuple(rows), dtype)
+            if id(module) in bypassed:
+                report = replace(report, notes=(*report.notes, _BYPASSED))
+            owner = owners.setdefault(id(module.weight), name)
+            if owner != name and module.weight_qtype is not None:
+                notes = (*report.notes, f"shares its weight with {owner}")
+                report = replace(report, shares=owner, notes=notes)
+            modules.append(report)
         else:
             left += _float_reports(name, module, shared.get(id(module)))
     return Explanation(tuple(modules), tuple(left), other, tuple(rows))
 
 
 def _other_tensors(model: nn.Module) -> list[torch.Tensor]:
-    weights = {id(m.weight) for m in model.modules() if isinstance(m, QModuleMixin)}
+    modules = (m for m in model.modules() if isinstance(m, QModuleMixin))
+    weights = {id(m.weight) for m in modules if m.weight_qtype is not None}
     tensors = [*model.parameters(), *model.buffers()]
     return [t for t in tensors if id(t) not in weights and not isinstance(t, QTensor)]
 
@@ -163,62 +77,93 @@ def _bytes(tensor: torch.Tensor) -> int:
 def _module_report(
     name: str, module: QModuleMixin, rows: tuple[int, ...], dtype: torch.dtype | None
 ) -> ModuleReport:
-    weight = module.weight
+    weight: torch.Tensor | None = module.weight
     frozen = isinstance(weight, (WeightQBytesTensor, WeightQBitsTensor))
+    quantized = _planned(module) if not frozen else weight
     sizes = {"_data": 0, "_scale": 0, "_shift": 0}
-    quantized = weight if frozen else _planned(module)
-    for inner, tensor in named_plain_tensors(quantized).items():  # type: ignore[arg-type]
-        sizes[inner.partition(".")[0]] += _bytes(tensor)
-    activation = dtype or weight.dtype
-    notes = _notes(module, frozen, activation)
-    kernels = _kernels(module, quantized, rows, activation)
+    if quantized is not None:
+        for inner, tensor in named_plain_tensors(quantized).items():  # type: ignore[arg-type]
+            sizes[inner.partition(".")[0]] += _bytes(tensor)
+    taken = dtype or (torch.float32 if weight is None else weight.dtype)
     return ModuleReport(
         name,
-        module.weight_qtype.name,
+        "none" if module.weight_qtype is None else module.weight_qtype.name,
         module.weight_group_size,
         frozen,
-        weight.numel(),
+        0 if quantized is None or weight is None else weight.numel(),
         sizes["_data"],
         sizes["_scale"],
         sizes["_shift"],
-        kernels,
-        tuple(notes),
+        () if quantized is None else _kernels(module, quantized, rows, taken),
+        tuple(_notes(module, quantized, frozen, taken)),
+        _activations(module),
     )
 
 
-def _planned(module: QModuleMixin) -> torch.Tensor:
-    """The quantized weight on the meta device: shapes only."""
+def _planned(module: QModuleMixin) -> torch.Tensor | None:
+    """The quantized weight on the meta device: shapes only; None where it stays float."""
+    if module.weight_qtype is None:
+        return None
     weight = torch.empty(module.weight.shape, dtype=module.weight.dtype, device="meta")
     return module.quantized(weight)
 
 
-def _notes(module: QModuleMixin, frozen: bool, activation: torch.dtype) -> list[str]:
+def _activations(module: QModuleMixin) -> str:
+    if module.activation_qtype is None:
+        return "-"
+    name = module.activation_qtype.name
+    if module.dynamic:
+        return f"{name} dynamic"
+    sides = {"in": module.quantizes_input, "out": module.quantizes_output}
+    return f"{name} {', '.join(side for side, on in sides.items() if on) or 'as they come'}"
+
+
+def _notes(
+    module: QModuleMixin, quantized: torch.Tensor | None, frozen: bool, taken: torch.dtype
+) -> list[str]:
     notes = []
-    if not frozen:
+    if quantized is None:
+        notes.append("its weight stays float")
+    elif not frozen:
         notes.append("not frozen: the weight is quantized again in every forward")
-    device = module.weight.device.type
-    if device not in ("cpu", "meta"):
-        notes.append(f"on {device} the composite of plain torch operators runs: no kernel yet")
-    if activation not in FLOATS:
-        notes.append(f"no kernel takes {activation} activations: the forward raises")
+    if module.uncalibrated():
+        notes.append("not calibrated: its activations are quantized by a scale of 1")
+    device = module.input_scale.device if quantized is None else module.weight.device
+    if device.type not in ("cpu", "meta"):
+        notes.append(f"on {device.type} the composite of plain torch operators runs: no kernel yet")
+    if isinstance(module, nn.Conv2d):
+        notes.append("M counts output pixels")
+    if isinstance(module, nn.Embedding):
+        notes.append("decodes only the rows asked for")
+    elif taken not in FLOATS:
+        notes.append(f"no kernel takes {taken} activations: the forward raises")
     return notes
 
 
 def _kernels(
-    module: QModuleMixin, quantized: torch.Tensor, rows: tuple[int, ...], activation: torch.dtype
+    module: QModuleMixin, quantized: torch.Tensor, rows: tuple[int, ...], taken: torch.dtype
 ) -> tuple[KernelChoice, ...]:
-    if activation not in FLOATS:
+    """The kernel of a product with the weight; an embedding has none."""
+    if taken not in FLOATS or isinstance(module, nn.Embedding):
         return ()
     if module.weight.device.type not in ("cpu", "meta"):
         return tuple(KernelChoice(count, "composite", "torch") for count in rows)
     shift = "none"
     if isinstance(quantized, WeightQBitsTensor):
         shift = "float" if quantized._shift.dtype.is_floating_point else "integer"
-    out_features, in_features = quantized.shape
-    arguments = (in_features, out_features, module.weight_group_size, shift)
-    name = module.weight_qtype.name
+    kind = module.activation_qtype
+    if kind is not None and module.quantizes_input:
+        taken = kind.dtype
+    groups = module.groups if isinstance(module, nn.Conv2d) else 1
+    outputs, elements = quantized.shape[0], quantized.shape[1:].numel()
+    assert module.weight_qtype is not None
+    name, group_size = module.weight_qtype.name, module.weight_group_size
     return tuple(
-        KernelChoice(count, *library.plan(activation, name, count, *arguments)) for count in rows
+        KernelChoice(
+            count,
+            *library.plan(taken, name, count, elements, outputs // groups, group_size, shift),
+        )
+        for count in rows
     )
 
 
@@ -236,4 +181,6 @@ def _float_reports(name: str, module: nn.Module, owner: str | None) -> list[Floa
 def _reason(module: nn.Module) -> str:
     if qmodule_class(module) is None:
         return f"{type(module).__name__} has no quantized counterpart"
+    if only_when_named(module) and obstacle(module, qint8) is None:
+        return "not named by include"
     return obstacle(module, qint8) or "not asked for"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantized types, read from the one table of the core."""
 
 from dataclasses import dataclass
@@ -69,5 +70,7 @@ qfloat8_e5m2 = qtypes["qfloat8_e5m2"]
 
 
 def as_qtype(value: "qtype | str") -> qtype:
-    """The type itself, or the one of that name."""
-    return value if isinstance(value, qtype) else qtypes[value]
+    """The type itself, or the one of that name: "qint8" and "int8" alike."""
+    if isinstance(value, qtype):
+        return value
+    return qtypes[f"q{value}" if isinstance(value, str) and f"q{value}" in qtypes else value]

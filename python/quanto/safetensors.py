@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints as safetensors files: written whole or not at all, mapped when read."""
 
 import json
@@ -12,6 +13,10 @@ from safetensors.torch import save_file
 
 __all__ = ["safe_load", "safe_save"]
 
+FORMAT_VERSION = "1"
+"""Of docs/formats.md."""
+
+_VERSION = "quanto_format_version"
 _TIED = "tied"
 """Metadata key: JSON of names whose tensor is stored under another name."""
 
@@ -40,7 +45,8 @@ def safe_save(
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     try:
-        save_file(tensors, temporary, {"format": "pt", **(metadata or {})})
+        known = {"format": "pt", _VERSION: FORMAT_VERSION}
+        save_file(tensors, temporary, {**known, **(metadata or {})})
         # mkstemp makes private files; a checkpoint gets the permissions any new file would.
         umask = os.umask(0)
         os.umask(umask)
@@ -57,19 +63,28 @@ def safe_load(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not a whole, well-formed safetensors file.
+        ValueError: the file is not a whole, well-formed safetensors file, or of a later format.
     """
     name = os.fspath(path)
     if not os.path.isfile(name):
         raise FileNotFoundError(f"{name}: expected a safetensors file, got no such file")
     try:
         with safe_open(name, framework="pt") as file:
+            metadata = file.metadata() or {}
+            _check_version(name, metadata)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            tied = json.loads((file.metadata() or {}).get(_TIED, "{}"))
+            tied = json.loads(metadata.get(_TIED, "{}"))
             return tensors | {alias: tensors[key] for alias, key in tied.items()}
     except (SafetensorError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{name}: expected a whole safetensors file, got {reason}") from error
+
+
+def _check_version(name: str, metadata: Mapping[str, str]) -> None:
+    """Files without a version are the predecessor's, or of no format of ours."""
+    version = metadata.get(_VERSION, FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{name}: expected format version {FORMAT_VERSION}, got {version}")
 
 
 def _without_sharing(

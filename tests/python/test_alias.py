@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """optimum.quanto is quanto, and importing either is light."""
 
 import importlib
@@ -20,6 +21,20 @@ def test_every_module_is_the_same_object():
     assert "quanto.tensor.packed" in names
     for name in names:
         assert importlib.import_module(f"optimum.{name}") is importlib.import_module(name), name
+
+
+def test_modules_loaded_later_are_the_same_too():
+    code = (
+        "import optimum.quanto as q, sys\n"
+        "assert 'quanto.models.transformers_models' not in sys.modules\n"
+        "import optimum.quanto.models.transformers_models as later\n"
+        "import quanto.models.transformers_models as real\n"
+        "assert later is real and real.__spec__.name == 'quanto.models.transformers_models'\n"
+        "assert q.QuantizedModelForCausalLM is real.QuantizedModelForCausalLM\n"
+        "try: import optimum.quanto.absent\n"
+        "except ModuleNotFoundError as error: print(error.name)"
+    )
+    assert run(code).strip() == "optimum.quanto.absent"
 
 
 def test_the_alias_can_come_first():

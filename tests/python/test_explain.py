@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """explain: sizes by formula, the kernels that run, and every fallback with its reason."""
 
 import pytest
@@ -63,7 +64,7 @@ def test_what_stays_float_says_why():
         {
             "embed": nn.Embedding(20, 32),
             "attention": nn.MultiheadAttention(32, 2),
-            "conv": nn.Conv2d(3, 4, 3),
+            "conv": nn.Conv1d(3, 4, 3),
             "norm": nn.LayerNorm(32),
             "skipped": nn.Linear(32, 32),
             "head": nn.Linear(32, 20, bias=False),
@@ -74,9 +75,9 @@ def test_what_stays_float_says_why():
         quanto.quantize(model, "qint8", exclude="skipped")
     reasons = {left.name: left.reason for left in quanto.explain(model).left_float}
     assert reasons == {
-        "embed.weight": "Embedding has no quantized counterpart",
+        "embed.weight": "not named by include",
         "attention.in_proj_weight": "MultiheadAttention has no quantized counterpart",
-        "conv.weight": "Conv2d has no quantized counterpart",
+        "conv.weight": "Conv1d has no quantized counterpart",
         "skipped.weight": "not asked for",
         "head.weight": "shares its weight with embed.weight",
     }
@@ -104,3 +105,60 @@ def test_a_float_model_is_reported_too():
     assert report.modules == ()
     assert report.left_float[0].reason == "not asked for"
     assert "quantized: 0 modules" in str(report)
+
+
+def several_modules():
+    return nn.Sequential(
+        nn.Conv2d(4, 8, 3, groups=2), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 16)
+    )
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("activations", ["qint8", "qfloat8_e4m3fn"])
+def test_activations_and_their_kernels(activations, dynamic):
+    model = several_modules()
+    quanto.quantize(model, "qint8", activations, dynamic=dynamic)
+    report = {module.name: module for module in quanto.explain(model, rows=(5,)).modules}
+    dtype = quanto.qtypes[activations].dtype
+    linear, conv = report["3"], report["0"]
+    assert linear.activations == f"{activations} {'dynamic' if dynamic else 'in, out'}"
+    plan = library.plan(dtype, "qint8", 5, 8, 16, None, "none")
+    assert (linear.kernels[0].kernel, linear.kernels[0].isa) == plan
+    plan = library.plan(dtype, "qint8", 5, 18, 4, None, "none")
+    assert (conv.kernels[0].kernel, conv.kernels[0].isa) == plan
+    assert "M counts output pixels" in conv.notes
+    if not dynamic:
+        assert (report["2"].qtype, report["2"].activations) == ("none", f"{activations} out")
+        assert report["2"].kernels == ()
+
+
+def test_uncalibrated_modules_are_noted():
+    def noted(model):
+        found = quanto.explain(model).modules
+        return [any("not calibrated" in note for note in module.notes) for module in found]
+
+    model, x = several_modules(), torch.randn(2, 4, 3, 3)
+    quanto.quantize(model, "qint8", "qint8")
+    assert noted(model) == [True, True, True]
+    with quanto.Calibration():
+        model(x)
+    assert noted(model) == [False, False, False]
+    dynamic = several_modules()
+    quanto.quantize(dynamic, "qint8", "qint8", dynamic=True)
+    assert not any(noted(dynamic))
+
+
+def test_an_embedding_decodes_and_multiplies_nothing():
+    model = nn.Sequential(nn.Embedding(8, 32))
+    quanto.quantize(model, "qint4", include="0")
+    (module,) = quanto.explain(model).modules
+    assert module.kernels == ()
+    assert "decodes only the rows asked for" in module.notes
+
+
+def test_the_projection_that_torch_attention_never_calls_is_said():
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "linear": nn.Linear(8, 8)})
+    quanto.quantize(model, "int8")
+    notes = {module.name: " ".join(module.notes) for module in quanto.explain(model).modules}
+    assert "torch's attention reads its weight and never calls it" in notes["attention.out_proj"]
+    assert "attention" not in notes["linear"]

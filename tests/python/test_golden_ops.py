@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operators, grouping and packing against optimum-quanto's results, and its errors."""
 
 import golden
@@ -102,6 +103,9 @@ CALLS = {
     "e05": lambda: quanto.quantize_weight(W32, quanto.qint8, 0, torch.ones(1)),
     "e06": lambda: quanto.quantize_weight(W32, quanto.qint8, 0, W32),
     "e07": lambda: quanto.quantize_weight(torch.ones(8), quanto.qint8, 0, torch.ones(8)),
+    "e08": lambda: quanto.quantize_activation(W32, quanto.qint8, torch.ones(2)),
+    "e09": lambda: quanto.quantize_activation(W32, quanto.qint8, torch.ones(1)),
+    "e10": lambda: quanto.quantize_activation(W32, quanto.qint4, torch.tensor(1.0)),
     "e11": lambda: library.quantize_symmetric(
         torch.ones(4, 32, 4), torch.int8, 1, torch.ones(1, 32, 1)
     ),
@@ -111,6 +115,10 @@ CALLS = {
     "e15": lambda: quanto.group(W32, 1, 16),
     "e16": lambda: library.absmax_scale(W32, "qint8", 1),
     "e17": lambda: library.max_scale(W32, 4, 1, None),
+    "e19": lambda: quanto.QLinear(32, 4, weights="qint8", activations="qint8")(
+        quanto.quantize_activation(W32, quanto.qfloat8_e4m3fn, torch.tensor(1.0))
+    ),
+    "e20": lambda: quanto.QLinear(8, 8, activations="qint8")(torch.ones(2, 8)),
     "e21": lambda: quanto.quantize(torch.nn.Sequential(torch.nn.Linear(4, 4)), weights="qint3"),
 }
 KINDS = {"ValueError": ValueError, "KeyError": KeyError, "TypeError": TypeError}
@@ -128,11 +136,3 @@ def test_what_raised_and_works_now(case: golden.Case) -> None:
     scale = library.absmax_scale(W32, "qint8", 0)
     weight = quanto.quantize_weight(W32, quanto.qint8, 0, scale)
     assert weight.to(dtype=torch.float16).dtype == torch.float16
-
-
-@golden.every("errors", expected="NotImplementedError")
-def test_quantized_activations_are_refused(case: golden.Case) -> None:
-    assert "activation" in case.call
-    model = torch.nn.Sequential(torch.nn.Linear(8, 8))
-    with pytest.raises(NotImplementedError, match="activations"):
-        quanto.quantize(model, weights="qint8", activations="qint8")

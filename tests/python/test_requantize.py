@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """requantize: what is reloaded, without a copy, and what is refused before anything is changed."""
 
 import json
@@ -92,7 +93,16 @@ def refusals(scheme):
             {**mapping, "1": mapping["0"]},
             "ReLU has no quantized counterpart",
         ),
-        "unknown type": (state, {**mapping, "0": {"weights": "int8"}}, "expected one of qint2"),
+        "unknown type": (
+            state,
+            {**mapping, "0": {"weights": "int9", "activations": "none"}},
+            "expected one of qint2",
+        ),
+        "no types": (
+            state,
+            {**mapping, "0": {"weights": "qint8"}},
+            "expected activations for 0, got none",
+        ),
         "axis": (state, {**mapping, "0": {**mapping["0"], "axis": -1}}, "expected axis 0 for 0"),
         "group size": (
             state,
@@ -112,13 +122,6 @@ def test_refused_before_anything_is_changed(scheme, kind):
         quanto.requantize(model, state, mapping)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert type(model[0]) is nn.Linear
-
-
-def test_activations_are_not_implemented():
-    model = frozen_model("qint8")
-    mapping = {"0": {"weights": "qint8", "activations": "qint8"}}
-    with pytest.raises(NotImplementedError, match="activations"):
-        quanto.requantize(empty(), model.state_dict(), mapping)
 
 
 class Tied(nn.Module):
@@ -166,3 +169,113 @@ def test_device_is_the_first_parameters_or_the_one_asked_for():
     model = float_model()
     quanto.requantize(model, source.state_dict(), quanto.quantization_map(source), device="meta")
     assert all(t.is_meta for t in model.state_dict().values())
+
+
+class Twice(nn.Module):
+    """One module at two names, and two modules with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.again = self.first
+        self.left = nn.Linear(8, 8, bias=False)
+        self.right = nn.Linear(8, 8, bias=False)
+        self.right.weight = self.left.weight
+
+    def forward(self, x):
+        return self.right(self.left(self.again(self.first(x))))
+
+
+@pytest.mark.parametrize("lost", [[], ["right"], ["left"], ["again", "left"], ["first"]])
+@every_scheme
+def test_shared_modules_and_weights_are_kept_once(scheme, lost):
+    torch.manual_seed(0)
+    source = Twice()
+    quanto.quantize(source, scheme)
+    quanto.freeze(source)
+    kept = {k: t for k, t in source.state_dict().items() if k.partition(".")[0] not in lost}
+    kept.update({k: t for k, t in source.state_dict().items() if k.endswith("put_scale")})
+    with torch.device("meta"):
+        model = Twice()
+    quanto.requantize(model, kept, quanto.quantization_map(source))
+    assert model.again is model.first
+    assert model.right.weight is model.left.weight
+    x = torch.randn(2, 8)
+    assert torch.equal(model(x), source(x))
+
+
+def test_tied_modules_with_other_codes_stay_apart():
+    torch.manual_seed(0)
+    source = Twice()
+    source.right = nn.Linear(8, 8, bias=False)
+    quanto.quantize(source, "qint8")
+    quanto.freeze(source)
+    with torch.device("meta"):
+        model = Twice()
+    quanto.requantize(model, source.state_dict(), quanto.quantization_map(source))
+    assert model.right.weight is not model.left.weight
+    x = torch.randn(2, 8)
+    assert torch.equal(model(x), source(x))
+
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 32)
+        self.head = nn.Linear(32, 20, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, ids):
+        return self.head(self.embed(ids))
+
+
+@pytest.mark.parametrize("activations", [None, "qint8"])
+@pytest.mark.parametrize("lost", ["", "embed.weight.", "head.weight."])
+@every_scheme
+def test_tied_embeddings_are_kept_once(scheme, lost, activations):
+    torch.manual_seed(0)
+    source = Language()
+    dynamic = activations is not None
+    include = ["embed", "head"]
+    quanto.quantize(source, scheme, activations, include=include, dynamic=dynamic)
+    quanto.freeze(source)
+    assert source.head.weight is source.embed.weight
+    state = {k: t for k, t in source.state_dict().items() if not (lost and k.startswith(lost))}
+    with torch.device("meta"):
+        model = Language()
+    quanto.requantize(model, state, quanto.quantization_map(source))
+    assert model.head.weight is model.embed.weight
+    assert torch.equal(model(torch.arange(5)), source(torch.arange(5)))
+
+
+def test_entries_of_one_module_must_agree():
+    source = Twice()
+    quanto.quantize(source, "qint8")
+    quanto.freeze(source)
+    mapping = quanto.quantization_map(source)
+    mapping["again"] = {**mapping["first"], "weights": "qfloat8"}
+    with pytest.raises(ValueError, match="expected equal entries for first and again"):
+        quanto.requantize(Twice(), source.state_dict(), mapping)
+
+
+def test_the_predecessors_empty_weight_of_a_layer_norm():
+    source = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8, elementwise_affine=False))
+    quanto.quantize(source, "qint8", activations="qint8")
+    quanto.freeze(source)
+    state = {**source.state_dict(), "1.weight": None}
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8, elementwise_affine=False))
+    quanto.requantize(model, state, quanto.quantization_map(source))
+    assert isinstance(model[1], quanto.QLayerNorm)
+
+
+def test_tied_float_tensors_must_be_equal():
+    source = Tied()
+    quanto.quantize(source, "qint8", include="inner")
+    quanto.freeze(source)
+    state = {key: tensor.clone() for key, tensor in source.state_dict().items()}
+    model = Tied()
+    quanto.requantize(model, state, quanto.quantization_map(source))
+    assert model.head.weight is model.embed.weight
+    state["head.weight"][0, 0] += 1
+    with pytest.raises(ValueError, match=r"equal tensors for embed\.weight and head\.weight"):
+        quanto.requantize(Tied(), state, quanto.quantization_map(source))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files are written whole or not at all, and malformed ones are one clear error."""
 
 import os
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from quanto.safetensors import safe_load, safe_save
 
@@ -26,6 +28,16 @@ def test_round_trip(tmp_path: Path) -> None:
     for key, tensor in saved.items():
         assert loaded[key].dtype == tensor.dtype
         assert torch.equal(loaded[key].view(torch.uint8), tensor.view(torch.uint8)), key
+
+
+def test_files_say_their_version_and_later_ones_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    safe_save(tensors(), path, {"note": "x"})
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"format": "pt", "quanto_format_version": "1", "note": "x"}
+    safe_save(tensors(), path, {"quanto_format_version": "2"})
+    with pytest.raises(ValueError, match=r"model\.safetensors: expected format version 1, got 2"):
+        safe_load(path)
 
 
 def test_a_tensor_with_two_names_is_stored_once(tmp_path: Path) -> None:

@@ -1,18 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantized Linear."""
 
 import torch
 from torch import nn
 
 from ..qtype import qtype
+from ..tensor.activations import ActivationQBytesTensor
 from ..tensor.optimizers import Optimizer
-from ..tensor.weights.linear import linear
-from ..tensor.weights.weight import WeightQTensor
+from ..tensor.qtensor import QTensor
+from ..tensor.weights.linear import linear, needs_gradient, qlinear
+from ..tensor.weights.weight import Operands, WeightQTensor
+from .activations import active_calibration, plain, scale_like
 from .qmodule import QModuleMixin, register_qmodule
 
 
 @register_qmodule(nn.Linear)
 class QLinear(QModuleMixin, nn.Linear):
-    """`nn.Linear` with a quantized weight, one scale (or row of groups) per output feature."""
+    """`nn.Linear` with a quantized weight, one scale (or row of groups) per output feature.
+
+    With activations, input and output are quantized inside the one operator that a call runs.
+    """
+
+    handles_activations = True
 
     @classmethod
     def qcreate(
@@ -43,12 +52,63 @@ class QLinear(QModuleMixin, nn.Linear):
         weight: torch.Tensor | None = parameters.get("weight")
         if weight is None:  # parametrized: a property of the class
             weight = self.weight
+        bias = parameters["bias"]
+        if self.activation_qtype is None:
+            if isinstance(weight, WeightQTensor):
+                return weight.linear(input, bias)
+            return linear(input, *self._operands(weight, bias), _trained(weight))
+        return self._with_activations(input, weight, bias)
+
+    def _operands(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Operands:
+        """What the operator takes beside the input."""
         if isinstance(weight, WeightQTensor):
-            return weight.linear(input, parameters["bias"])
-        qtype, group_size = self.weight_qtype, self.weight_group_size
+            return weight.operands(bias)
         data, scale, shift = self.codes(weight.detach())
-        trained = weight if weight.requires_grad else None
-        bits, features = qtype.bits, self.out_features
-        return linear(
-            input, data, scale, shift, parameters["bias"], bits, group_size, features, trained
-        )
+        assert self.weight_qtype is not None
+        bits, group_size = self.weight_qtype.bits, self.weight_group_size
+        return data, scale, shift, bias, bits, group_size, self.out_features
+
+    def _with_activations(
+        self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        if active_calibration() is not None:
+            return self._calibrated(input, weight, bias)
+        if not self._noticed:
+            self.notice_uncalibrated()
+        operands, trained = self._operands(weight, bias), _trained(weight)
+        kind, buffers = self.activation_qtype, self._buffers
+        assert kind is not None
+        if isinstance(input, ActivationQBytesTensor):
+            self.check_activation(input)
+        elif not self.quantizes_input:
+            output = linear(input, *operands, trained)
+            return self.quantize_output(self, input, output) if self.quantizes_output else output
+        elif isinstance(input, QTensor):
+            input = input.dequantize()
+        input_scale = None if self.dynamic else buffers["input_scale"]
+        if not self.quantizes_output:
+            return qlinear(input, input_scale, *operands, kind.dtype, weight=trained)
+        autocast = torch.is_autocast_enabled(input.device.type)
+        if autocast or needs_gradient(input, bias, trained):
+            output = qlinear(input, input_scale, *operands, kind.dtype, weight=trained)
+            return self.quantize_output(self, input, output)
+        scale = buffers["output_scale"]
+        assert scale is not None
+        scale = scale_like(scale, operands[1])
+        codes = qlinear(input, input_scale, *operands, kind.dtype, scale)
+        return ActivationQBytesTensor.of(kind, codes, scale)
+
+    def _calibrated(
+        self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The steps one by one, each seen by the calibration that runs."""
+        input = self.activation_in(input) if not self.dynamic else plain(input)
+        operands, trained = self._operands(weight, bias), _trained(weight)
+        if self.dynamic:
+            assert self.activation_qtype is not None
+            return qlinear(input, None, *operands, self.activation_qtype.dtype, weight=trained)
+        return self.activation_out(linear(input, *operands, trained))
+
+
+def _trained(weight: torch.Tensor) -> torch.Tensor | None:
+    return weight if torch.is_grad_enabled() and weight.requires_grad else None

@@ -1,6 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every quantized module has, and the table of which modules have a quantized counterpart."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -9,8 +10,11 @@ from torch import nn
 from .. import library
 from ..qtype import as_qtype, qtype
 from ..tensor.optimizers import AbsmaxOptimizer, MaxOptimizer, Optimizer, SymmetricOptimizer
-from ..tensor.qtensor import QTensor, named_plain_tensors
+from ..tensor.qtensor import QTensor
 from ..tensor.weights import WeightQBitsTensor, WeightQBytesTensor, quantize_weight
+from .activations import OWN_HOOKS, QuantizedActivations, activation_type
+from .inner import NamedInnerTensors
+from .kind import QModuleKind
 from .state import load_module_state, save_module_state
 
 QModule = TypeVar("QModule", bound="type[QModuleMixin]")
@@ -25,10 +29,40 @@ _CARRIED = (
     "_backward_hooks",
     "_backward_pre_hooks",
 )
+_SCALES = ("input_scale", "output_scale")
 
 
 def register_qmodule(module_cls: type[nn.Module]) -> Callable[[QModule], QModule]:
-    """Class decorator: this is the quantized counterpart of `module_cls`."""
+    """Class decorator: this is the quantized counterpart of `module_cls`.
+
+    ::
+
+        @register_qmodule(nn.Conv1d)
+        class QConv1d(QModuleMixin, nn.Conv1d):
+            @classmethod
+            def qcreate(cls, module, weights=None, activations=None, optimizer=None, device=None):
+                return cls(
+                    module.in_channels,
+                    module.out_channels,
+                    module.kernel_size,
+                    module.stride,
+                    module.padding,
+                    bias=module.bias is not None,
+                    dtype=module.weight.dtype,
+                    device=device,
+                    weights=weights,
+                    activations=activations,
+                    optimizer=optimizer,
+                )
+
+            def forward(self, input):
+                return self._conv_forward(input, self.qweight, self.bias)
+
+    `qcreate` makes a module whose weight is set by others. In the forward, `qweight` is the
+    quantized weight; functions of torch run on its values. Inputs (with `quantize_input=True`) and
+    outputs are quantized around the forward where activations are asked for. What else a class may
+    say of itself stands in `QModuleKind`.
+    """
 
     def wrapper(cls: QModule) -> QModule:
         _QMODULES[module_cls] = cls
@@ -51,12 +85,35 @@ def quantize_module(
     activations: qtype | str | None = None,
     optimizer: Optimizer | None = None,
     group_size: int | None = None,
+    dynamic: bool = False,
 ) -> "QModuleMixin | None":
-    """The quantized counterpart of a module, sharing its weight, or None if there is none."""
+    """The quantized counterpart of a module, sharing its weight.
+
+    None if there is none, if nothing of it would be quantized to these types, or if it is only made
+    where it is asked for by name (`QEmbedding.from_module`).
+    """
     found = qmodule_class(module)
-    if found is None:
+    if found is not None and found[1].only_when_named:
         return None
-    return found[1].from_module(module, weights, activations, optimizer, group_size)
+    return counterpart(module, weights, activations, optimizer, group_size, dynamic)
+
+
+def counterpart(
+    module: nn.Module,
+    weights: qtype | str | None = None,
+    activations: qtype | str | None = None,
+    optimizer: Optimizer | None = None,
+    group_size: int | None = None,
+    dynamic: bool = False,
+) -> "QModuleMixin | None":
+    """As `quantize_module`, of every kind."""
+    found = qmodule_class(module)
+    if found is None or not found[1].applies(activations, dynamic):
+        return None
+    cls = found[1]
+    if not cls.quantizes_weight:
+        weights = optimizer = group_size = None
+    return cls.from_module(module, weights, activations, optimizer, group_size, dynamic)
 
 
 def default_optimizer(weights: qtype) -> Optimizer:
@@ -81,17 +138,31 @@ def check_group_size(op: str, weights: qtype, group_size: int, elements: int) ->
         raise ValueError(f"{op}: expected group_size to divide {elements}, got {group_size}")
 
 
-class QModuleMixin:
+def _one_like(
+    weight: torch.Tensor | None, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """A scale that no calibration has set; in float32 where there is no weight."""
+    if weight is None:
+        return torch.ones((), device=device)
+    return torch.ones((), dtype=weight.dtype, device=weight.device)
+
+
+class QModuleMixin(NamedInnerTensors, QuantizedActivations, QModuleKind):
     """Mixed in before a torch module: quantizes its weight, while training or once for all.
 
     Until `freeze` the weight is float and is quantized in every forward; the gradient passes
     straight to it. After it the weight is a `QTensor` in an `nn.Parameter`.
+
+    Attributes:
+        weight_qtype: the type of the weight; None where it stays float (a layer norm).
+        weight_group_size: elements that share a scale; None for one scale per output.
+        optimizer: how the scales of the weight are chosen.
+
+    Those of activations are on `QuantizedActivations`.
     """
 
     weight: torch.Tensor
     bias: Any
-    input_scale: torch.Tensor
-    output_scale: torch.Tensor
 
     def __init__(
         self,
@@ -101,29 +172,40 @@ class QModuleMixin:
         optimizer: Optimizer | None = None,
         quantize_input: bool = False,
         device: torch.device | str | None = None,
+        dynamic: bool = False,
         **kwargs: Any,
     ) -> None:
         name = type(self).__name__
         if not isinstance(self, nn.Module):
             raise TypeError(f"{name}: expected an nn.Module among the bases after QModuleMixin")
-        if activations is not None:
-            raise NotImplementedError(f"{name}: quantized activations are not implemented yet")
-        if weights is None:
-            raise ValueError(f"{name}: expected a type for weights, got None")
-        self_type = as_qtype(weights)
-        optimizer = optimizer or default_optimizer(self_type)
-        check_optimizer(name, self_type, optimizer)
+        kind = None if weights is None else as_qtype(weights)
+        self._check_types(kind, activations)
+        if kind is not None:
+            optimizer = optimizer or default_optimizer(kind)
+            check_optimizer(name, kind, optimizer)
         super().__init__(*args, device=device, **kwargs)  # type: ignore[call-arg]
-        self.weight_qtype: qtype = self_type
-        self.activation_qtype: qtype | None = None
+        self.weight_qtype: qtype | None = kind
         self.optimizer = optimizer
         self.weight_group_size = self._automatic_group_size()
-        for buffer in ("input_scale", "output_scale"):
-            one = torch.ones((), dtype=self.weight.dtype, device=self.weight.device)
-            self.register_buffer(buffer, one)
+        self._init_activations(activations, quantize_input, dynamic)
+        dtype = None if self.weight is None else self.weight.dtype
+        for buffer in _SCALES:
+            # Not on the weight's device: under accelerate's init_empty_weights that alone is meta.
+            self.register_buffer(buffer, torch.ones((), dtype=dtype, device=device))
+
+    def _check_types(self, weights: qtype | None, activations: qtype | str | None) -> None:
+        """Raise unless there is something to quantize, and a type for a weight that must be."""
+        name = type(self).__name__
+        activation_type(name, activations)
+        if weights is not None:
+            return
+        if activations is None:
+            raise ValueError(f"{name}: expected a type for weights, got None")
+        if self.quantizes_weight and self.handles_activations:
+            raise TypeError(f"{name}: expected a type for weights with activations, got None")
 
     def _automatic_group_size(self) -> int | None:
-        if self.weight_qtype.bits == 8 or self.weight.numel() == 0:
+        if self.weight_qtype is None or self.weight_qtype.bits == 8 or self.weight.numel() == 0:
             return None
         elements = self.weight.numel() // self.weight.shape[0]
         return library.automatic_group_size(elements)
@@ -148,24 +230,38 @@ class QModuleMixin:
         activations: qtype | str | None = None,
         optimizer: Optimizer | None = None,
         group_size: int | None = None,
+        dynamic: bool = False,
     ) -> "QModuleMixin":
-        """The quantized counterpart of a module; weight, bias and forward hooks are shared."""
+        """The quantized counterpart of a module; weight, bias and forward hooks are shared.
+
+        With `dynamic`, inputs take a scale per token and outputs stay float.
+        """
         qmodule = cls.qcreate(module, weights, activations, optimizer, device="meta")
-        assert isinstance(qmodule, nn.Module)
+        if not isinstance(qmodule, nn.Module):
+            raise TypeError(f"{cls.__name__}: expected qcreate to return a module, got {qmodule}")
         weight, wanted = module.weight, qmodule.weight_qtype
-        assert isinstance(weight, torch.Tensor)
         if group_size is not None:
+            assert isinstance(weight, torch.Tensor)
+            assert wanted is not None
             check_group_size(cls.__name__, wanted, group_size, weight.numel() // weight.shape[0])
             qmodule.weight_group_size = group_size
-        qmodule.weight, qmodule.bias = weight, module.bias
-        for buffer in ("input_scale", "output_scale"):
-            one = torch.ones((), dtype=weight.dtype, device=weight.device)
-            setattr(qmodule, buffer, getattr(module, buffer, one))
+        if dynamic:
+            qmodule.make_dynamic()
+        for name in ("weight", "bias"):
+            if name in module._parameters or name in qmodule._parameters:
+                setattr(qmodule, name, getattr(module, name))
+        for buffer in _SCALES:
+            setattr(qmodule, buffer, _one_like(weight))  # type: ignore[arg-type]
+        if isinstance(module, QModuleMixin):
+            qmodule.keep_calibration(module)
         for hooks in _CARRIED:
-            getattr(qmodule, hooks).update(getattr(module, hooks))
+            carried = {k: f for k, f in getattr(module, hooks).items() if f not in OWN_HOOKS}
+            getattr(qmodule, hooks).update(carried)
         return qmodule.train(module.training)
 
     def _scales(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        assert self.weight_qtype is not None
+        assert self.optimizer is not None
         if isinstance(self.optimizer, SymmetricOptimizer):
             return self.optimizer(weight, self.weight_qtype, 0), None
         scale, shift = self.optimizer(weight, self.weight_qtype, 0, self.weight_group_size)
@@ -174,6 +270,7 @@ class QModuleMixin:
     def codes(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Data (packed for 4 and 2 bits), scale and shift of a float weight, without a gradient."""
         scale, shift = self._scales(weight)
+        assert self.weight_qtype is not None
         if shift is None:
             axis = 0 if scale.ndim else None
             dtype = self.weight_qtype.dtype
@@ -186,12 +283,15 @@ class QModuleMixin:
         """A float weight quantized, differentiable in it."""
         scale, shift = self._scales(weight)
         kind, group_size = self.weight_qtype, self.weight_group_size
+        assert kind is not None
         return quantize_weight(weight, kind, 0, scale, shift, group_size, self.activation_qtype)
 
     @property
-    def qweight(self) -> WeightQBytesTensor | WeightQBitsTensor:
-        """The weight quantized now, differentiable; the weight itself when frozen."""
+    def qweight(self) -> WeightQBytesTensor | WeightQBitsTensor | None:
+        """The weight quantized now, differentiable; itself when frozen; None without a type."""
         weight = self.weight
+        if self.weight_qtype is None:
+            return None
         if isinstance(weight, (WeightQBytesTensor, WeightQBitsTensor)):
             return weight
         return self.quantized(weight)
@@ -200,7 +300,7 @@ class QModuleMixin:
     def freeze(self) -> None:
         """Replace the float weight by the quantized one; nothing if it is quantized already."""
         qweight = self.qweight
-        if qweight is not self.weight:
+        if qweight is not None and qweight is not self.weight:
             self.weight = nn.Parameter(qweight, requires_grad=False)
 
     @property
@@ -227,35 +327,3 @@ class QModuleMixin:
         load = super()._load_from_state_dict  # type: ignore[misc]
         reports = (missing_keys, unexpected_keys, error_msgs)
         load_module_state(self, load, state_dict, prefix, local_metadata, strict, reports)
-
-    # Asked directly, a frozen module names its inner tensors as its state dict does, and reads and
-    # writes them by these names: accelerate offloads and FSDP2 shards them as the plain tensors
-    # they are.
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Parameter]]:
-        """Those of the torch module, with the inner tensors in the place of a quantized weight."""
-        members = super().named_parameters(prefix, recurse, remove_duplicate)  # type: ignore[misc]
-        for name, parameter in members:
-            if isinstance(parameter, QTensor):
-                yield from named_plain_tensors(parameter, f"{name}.").items()  # type: ignore[misc]
-            else:
-                yield name, parameter
-
-    def __getattr__(self, name: str) -> Any:
-        if "." in name:
-            owner, _, leaf = name.rpartition(".")
-            return getattr(getattr(self, owner), leaf)
-        return super().__getattr__(name)  # type: ignore[misc]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if "." in name:
-            owner, _, leaf = name.rpartition(".")
-            target = getattr(self, owner)
-            if isinstance(target, WeightQBytesTensor) and leaf == "_data":
-                # FSDP2 casts float8 codes to the dtype of mixed precision, which holds them exactly
-                value = value.detach().to(target.qtype.dtype)
-            setattr(target, leaf, value)
-        else:
-            super().__setattr__(name, value)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State dicts of quantized modules: the weight's plain tensors, each under a name of its own."""
 
 import warnings
@@ -20,6 +21,8 @@ Reports = tuple[list[str], list[str], list[str]]
 
 def weight_spec(module: "QModuleMixin") -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that make the module's weight when frozen."""
+    if module.weight_qtype is None:
+        return {}
     size, bits = tuple(module.weight.shape), module.weight_qtype.bits
     if bits == 8:
         scale = () if size[0] == 1 else scale_shape(size, 0, None)
@@ -33,6 +36,8 @@ def weight_errors(
     module: "QModuleMixin", tensors: dict[str, torch.Tensor], prefix: str
 ) -> list[str]:
     """One line for each tensor of the wrong shape or dtype."""
+    if module.weight_qtype is None:
+        return []
     codes = module.weight_qtype.dtype if module.weight_qtype.bits == 8 else torch.uint8
     errors = []
     for name, shape in weight_spec(module).items():
@@ -59,6 +64,7 @@ def weight_from(
     size = tuple(module.weight.shape)
     stride = contiguous_stride(size)
     weight: WeightQBytesTensor | WeightQBitsTensor | None
+    assert module.weight_qtype is not None
     if module.weight_qtype.bits == 8:
         axis = None if size[0] == 1 else 0
         weight = WeightQBytesTensor.load_from_state_dict(
@@ -98,13 +104,14 @@ def load_module_state(
     missing, unexpected, errors = reports
     inner_prefix = prefix + "weight."
     inner = {name: t for name, t in state_dict.items() if name.startswith(inner_prefix)}
-    rest = {name: t for name, t in state_dict.items() if name not in inner}
+    # optimum-quanto stores None where a layer norm has no weight
+    rest = {name: t for name, t in state_dict.items() if name not in inner and t is not None}
     assign = metadata.get("assign_to_params_buffers", False)
     missing_here: list[str] = []
     if prefix + "weight" in rest:
         if module.frozen:
             _unfreeze(module, rest[prefix + "weight"], errors)
-    elif module.frozen or inner:
+    elif module.weight_qtype is not None and (module.frozen or inner):
         missing_here = _load_weight(module, inner, inner_prefix, assign, errors)
         _report_unexpected(module, inner, inner_prefix, strict, unexpected)
         inner = {}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small helpers about axes, dtypes and scales."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running functions that know nothing of quantized tensors on dequantized ones."""
 
 from collections.abc import Callable

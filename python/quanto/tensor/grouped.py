@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cutting a weight into groups of equal size, each with its own scale and shift.
 
 Along axis 0 the groups of one index of the axis follow one another as rows `(rows, group_size)`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Codes of 2 or 4 bits, several to a byte."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors of one code per byte."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every quantized tensor is."""
 
 from typing import Any
@@ -53,10 +54,7 @@ class QTensor(WrapperTensor):
             return False
         if self.size() != other.size():
             return False
-        return all(
-            torch.equal(mine, theirs)
-            for mine, theirs in zip(plain_tensors(self), plain_tensors(other), strict=True)
-        )
+        return same_codes(self, other)
 
     def numpy(self, *args: Any, **kwargs: Any) -> Any:
         """The values as a numpy array."""
@@ -65,6 +63,17 @@ class QTensor(WrapperTensor):
     def tolist(self) -> Any:
         """The values as nested lists."""
         return self.dequantize().tolist()
+
+
+def same_codes(left: QTensor, right: QTensor) -> bool:
+    """Whether two tensors of one scheme have equal codes, scales and shifts."""
+    pairs = zip(plain_tensors(left), plain_tensors(right), strict=True)
+    return all(torch.equal(_comparable(mine), _comparable(theirs)) for mine, theirs in pairs)
+
+
+def _comparable(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, or its bytes: torch compares no float8."""
+    return tensor.view(torch.uint8) if tensor.dtype.itemsize == 1 else tensor
 
 
 class Dequantize(torch.autograd.Function):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator's schema says of its arguments."""
 
 from typing import Any, TypeVar

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views of the values of a quantized tensor that no quantized tensor can describe."""
 
 from collections.abc import Callable

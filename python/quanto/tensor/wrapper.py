@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors without storage of their own, made of other tensors."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searchers of scales and shifts."""
 
 from .absmax_optimizer import AbsmaxOptimizer

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Base of the searchers that find a scale and a shift."""
 
 from abc import abstractmethod

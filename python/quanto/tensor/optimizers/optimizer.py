@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every searcher of scales is."""
 
 from abc import ABC, abstractmethod

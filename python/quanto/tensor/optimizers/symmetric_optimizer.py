@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Base of the searchers that find a scale only."""
 
 from abc import abstractmethod
@@ -21,5 +22,5 @@ class SymmetricOptimizer(Optimizer):
         return self.optimize(base, qtype, axis)
 
     @abstractmethod
-    def optimize(self, base: torch.Tensor, qtype: qtype, axis: int | None) -> torch.Tensor:
+    def optimize(self, base: torch.Tensor, qtype: qtype, axis: int | None = None) -> torch.Tensor:
         """The scale of a base whose axis was checked."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operators that keep a weight quantized."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights of 4 and 2 bits."""
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,12 @@ from ... import library
 from ...qtype import qtype as QType
 from ...qtype import qtypes
 from ..core import has_values
+from ..fallback import qfallback
 from ..packed import PackedTensor
 from ..qbits import QBitsTensor, code_geometry
 from ..wrapper import contiguous_stride
 from .linear import linear
-from .weight import WeightQTensor
+from .weight import Operands, WeightQTensor
 
 
 class WeightQBitsTensor(WeightQTensor, QBitsTensor):
@@ -96,7 +98,7 @@ class WeightQBitsTensor(WeightQTensor, QBitsTensor):
     def linear(self, input: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """`input @ self.T + bias`, on the codes where they are a matrix along axis 0."""
         if not self._direct:
-            return torch.nn.functional.linear(input, self.dequantize(), bias)
+            return qfallback(torch.nn.functional.linear, input, self.dequantize(), bias)
         return linear(
             input,
             self._data._data,
@@ -108,6 +110,12 @@ class WeightQBitsTensor(WeightQTensor, QBitsTensor):
             self._out_features,
             self if self._needs_grad() else None,
         )
+
+    def operands(self, bias: torch.Tensor | None) -> Operands:
+        """The arguments of a linear layer's operator, for a matrix along axis 0."""
+        packed, bits = self._data._data, self._qtype.bits
+        weight = (self._scale, self._shift, bias, bits, self._group_size, self._out_features)
+        return packed, *weight
 
     def _facts(self) -> dict[str, Any]:
         return {"qtype": self._qtype.name, "axis": self._axis, "group_size": self._group_size}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights of 8 bits."""
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,11 @@ from ... import library
 from ...qtype import qtype as QType
 from ...qtype import qtypes
 from ..core import has_values
+from ..fallback import qfallback
 from ..qbytes import QBytesTensor
 from ..wrapper import contiguous_stride
 from .linear import linear
-from .weight import WeightQTensor
+from .weight import Operands, WeightQTensor
 
 
 class WeightQBytesTensor(WeightQTensor, QBytesTensor):
@@ -105,9 +107,14 @@ class WeightQBytesTensor(WeightQTensor, QBytesTensor):
     def linear(self, input: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """`input @ self.T + bias`, on the codes where they are a matrix along axis 0."""
         if not self._direct:
-            return torch.nn.functional.linear(input, self.dequantize(), bias)
+            return qfallback(torch.nn.functional.linear, input, self.dequantize(), bias)
         data, weight = self._data, self if self._needs_grad() else None
         return linear(input, data, self._scale, None, bias, 8, None, data.shape[0], weight)
+
+    def operands(self, bias: torch.Tensor | None) -> Operands:
+        """The arguments of a linear layer's operator, for a matrix along axis 0."""
+        data = self._data
+        return data, self._scale, None, bias, 8, None, data.shape[0]
 
     def _facts(self) -> dict[str, Any]:
         activation = self.activation_qtype

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the quantized weights have in common."""
 
 from collections.abc import Callable, Mapping
@@ -6,10 +7,17 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
-from ..fallback import run_dense
+from ..fallback import qfallback, run_dense
 from ..qtensor import QTensor, plain_tensors
 
 HANDLERS: dict[Any, Callable[..., Any]] = {}  # by operator, filled by dispatch.py
+
+
+# What a linear layer's operator takes beside the input: data, scale, shift, bias, bits, group_size,
+# out_features.
+Operands = tuple[
+    torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None, int, int | None, int
+]
 
 
 class WeightQTensor(QTensor):
@@ -21,6 +29,10 @@ class WeightQTensor(QTensor):
 
     def linear(self, input: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """`input @ self.T + bias`."""
+        raise NotImplementedError
+
+    def operands(self, bias: torch.Tensor | None) -> Operands:
+        """The arguments of a linear layer's operator, for a matrix along axis 0."""
         raise NotImplementedError
 
     def optimize(self) -> Self:
@@ -91,7 +103,7 @@ class WeightQTensor(QTensor):
     ) -> Any:
         kwargs = kwargs or {}
         if func is torch.nn.functional.linear:
-            return _linear(*args, **kwargs)
+            return linear_function(*args, **kwargs)
         if func is torch.equal and isinstance(args[0], QTensor):
             return args[0].equal(args[1])
         with torch._C.DisableTorchFunctionSubclass():  # else plain results become broken weights
@@ -121,11 +133,10 @@ class WeightQTensor(QTensor):
         return None if missing else [state_dict[prefix + name] for name in names]
 
 
-def _linear(
+def linear_function(
     input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    if isinstance(input, QTensor):
-        input = input.dequantize()
+    """`F.linear` where some of the tensors are quantized."""
     if isinstance(weight, WeightQTensor):
         return weight.linear(input, bias)
-    return torch.nn.functional.linear(input, weight, bias)
+    return qfallback(torch.nn.functional.linear, input, weight, bias)
