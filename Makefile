@@ -8,6 +8,7 @@ TORCH ?= torch==2.13.0
 MODEL ?= smollm2
 PEERS ?= .venv-peers
 JOBS ?= $(shell nproc)
+RUNS ?= 1000000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ CXX_SOURCES = $(shell git ls-files --cached --others --exclude-standard 'cpp/*.h
 TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
 	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
-.PHONY: help demo test build lint tidy format test-cpp test-python bench wheel asan clean
+.PHONY: help demo test build lint tidy format test-cpp test-python bench wheel asan fuzz clean
 
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
@@ -32,6 +33,7 @@ help:
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
 	@echo "make wheel                          dist/*.whl, tried in a clean environment"
+	@echo "make fuzz [RUNS=1000000]            the parsers of files under libFuzzer (clang)"
 	@echo "make asan                           C++ tests of the torch-free layers under ASan and UBSan"
 	@echo "TORCH=requirement|path|installed    which torch to build and run against ($(TORCH))"
 
@@ -97,6 +99,10 @@ asan: $(VENV)/.extras
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset asan-ubsan
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset asan-ubsan
 	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset asan-ubsan
+
+fuzz: $(VENV)/.extras
+	@scripts/system_packages.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/fuzz/run.sh $(RUNS)
 
 clean:
 	rm -rf build dist demo

@@ -30,4 +30,5 @@ cd "$work"
 mkdir bin
 PATH=$work/bin "$work/venv/bin/python" \
   "$root/tests/consume/run_readme_example.py" "$root/README.md"
+"$work/venv/bin/quanto" --version
 echo "$(basename "$wheel"): installed and ran without a compiler"
