@@ -188,6 +188,8 @@ struct AmxTilesOf {
 /// Activations of every dtype as terms, by codes as bfloat16.
 struct AmxPairTiles : AmxTilesOf<false> {
   using Words = PairWords;
+  /// A panel and the rows of a tile in the first cache: twice 16 KiB.
+  static constexpr int64_t kDepth = 256;
   static constexpr int64_t kPadK = kVecPairsK;
 
   static void pack(const LinearProblem& problem, const LinearArgs& args,
@@ -202,6 +204,7 @@ struct AmxPairTiles : AmxTilesOf<false> {
 /// Codes by codes, int8 or unsigned and of fewer bits.
 struct AmxByteTiles : AmxTilesOf<true> {
   using Words = ByteWords<false>;
+  static constexpr int64_t kDepth = kWordDepth;
   static constexpr int64_t kPadK = kVecBytes;
 
   static void pack(const LinearProblem& problem, const LinearArgs& args,

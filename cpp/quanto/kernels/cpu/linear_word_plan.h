@@ -20,11 +20,14 @@ struct KPlan {
 
 template <typename Tiles>
 KPlan plan_k(const LinearProblem& problem) {
-  const int64_t part = smaller(problem.group_size, kWordDepth);
   const int64_t padded = round_up(problem.k, Tiles::kPadK);
   const int64_t terms = terms_of(problem.input);
+  // More terms of x do not fit beside a panel anyway, and use it longer.
+  const int64_t depth = terms == 1 ? Tiles::kDepth : kWordDepth;
+  const int64_t part = smaller(
+      problem.group_size, bits_of(problem.weight) == 8 ? depth : kWordDepth);
   return {part,
-          kWordDepth / part * part,
+          larger(part, depth / part * part),
           ceil_div(problem.k, part),
           padded,
           terms,
