@@ -22,7 +22,8 @@ endif
 
 CXX_SOURCES = $(shell git ls-files --cached --others --exclude-standard 'cpp/*.h' 'cpp/*.cc' 'benchmarks/*.cc' 'tests/*.cc')
 TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
-	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
+	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' \
+	'cpp/quanto/io/*.cc' 'cpp/quanto/formats/*.cc' 'cpp/quanto/cli/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
 .PHONY: help demo test build lint tidy format test-cpp test-python bench wheel asan fuzz clean
 

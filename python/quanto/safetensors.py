@@ -18,7 +18,7 @@ FORMAT_VERSION = "1"
 
 _VERSION = "quanto_format_version"
 _TIED = "tied"
-"""Metadata key: JSON of names whose tensor is stored under another name."""
+"""Metadata key: JSON, the stored name by each other name of a tensor."""
 
 
 def safe_save(
@@ -73,7 +73,8 @@ def safe_load(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
             metadata = file.metadata() or {}
             _check_version(name, metadata)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            tied = json.loads(metadata.get(_TIED, "{}"))
+            # Without the version the key is another program's, and means something else.
+            tied = json.loads(metadata.get(_TIED, "{}")) if _VERSION in metadata else {}
             return tensors | {alias: tensors[key] for alias, key in tied.items()}
     except (SafetensorError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]

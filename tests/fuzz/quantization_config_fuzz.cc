@@ -5,10 +5,12 @@
 #include <string>
 
 #include "fuzz_check.h"
+#include "quanto/formats/metadata.h"
 #include "quanto/formats/quanto.h"
 
-// Any bytes are a quantization_config, descriptions of weights, or one error;
-// facts that were read are facts that can be stored.
+// Any bytes are a quantization_config, descriptions of weights, tied names, or
+// one error; facts that were read are facts that can be stored, and names lead
+// to what is stored.
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quanto;
@@ -19,6 +21,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto map = formats::read_quantization_config(json.value(), "f");
     if (!map.ok()) FUZZ_CHECK(!map.error().message.empty());
   }
+  io::SafetensorsHeader header;
+  header.metadata = {{formats::kVersionKey, "1"}, {formats::kTiedKey, text}};
+  header.tensors = {{"a", &io::file_type(DType::kUInt8), {1}}};
+  const auto tied = formats::read_tied(header, "f");
+  if (!tied.ok()) {
+    FUZZ_CHECK(!tied.error().message.empty());
+  } else {
+    for (const auto& [name, stored] : tied.value()) {
+      FUZZ_CHECK(name != "a" && stored == "a");
+    }
+  }
   const auto weights = formats::read_descriptions(
       {{formats::kVersionKey, "1"}, {formats::kWeightsKey, text}}, "f");
   if (!weights.ok()) {
@@ -27,9 +40,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   FUZZ_CHECK(json.ok());
   for (const auto& [module, weight] : weights.value()) {
-    FUZZ_CHECK(weight.rows > 0 && weight.columns > 0);
+    FUZZ_CHECK(weight.shape.size() >= 2 && weight.columns() > 0);
     const auto group = weight.facts.group_size;
-    FUZZ_CHECK(!group || weight.columns % *group == 0);
+    FUZZ_CHECK(!group || weight.columns() % *group == 0);
   }
   return 0;
 }

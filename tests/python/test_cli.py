@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 
 import quanto
+from quanto.integrations.metadata import file_metadata
 from quanto.mapping import quantization_map
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -319,6 +321,98 @@ def test_policy(model_folder: Path, tmp_path: Path) -> None:
     assert type(quanto.load(out).lm_head) is quanto.QLinear
 
 
+def weights_metadata(folder: Path) -> list[str]:
+    found = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            found.append(opened.metadata()["quanto_weights"])
+    return found
+
+
+@every_scheme
+def test_dequantizes_what_python_saves(scheme: str, model_folder: Path, tmp_path: Path) -> None:
+    saved, back, cli = tmp_path / "saved", tmp_path / "back", tmp_path / "cli"
+    model = quantized_in_python(model_folder, scheme)
+    quanto.save_pretrained(model, saved)
+    run("quantize", model_folder, cli, *options_of(scheme))
+    assert weights_metadata(saved) == weights_metadata(cli)
+    run("dequantize", saved, back)
+    state = tensors_in(back)
+    for name, module in model.named_modules():
+        if isinstance(module, quanto.QLinear):
+            expected = module.weight.dequantize()
+            assert state[f"{name}.weight"].shape == expected.shape
+            assert torch.equal(as_bytes(state[f"{name}.weight"]), as_bytes(expected)), name
+    assert state.keys() == tensors_in(model_folder).keys()
+
+
+def test_dequantizes_the_shards_that_python_saves(model_folder: Path, tmp_path: Path) -> None:
+    model = quantized_in_python(model_folder, "int4-groups")
+    quanto.save_pretrained(model, tmp_path / "saved", max_shard_size="60KB")
+    assert len(weights_metadata(tmp_path / "saved")) > 1
+    run("dequantize", tmp_path / "saved", tmp_path / "back")
+    weight = model.model.layers[1].mlp.up_proj.weight.dequantize()
+    back = tensors_in(tmp_path / "back")["model.layers.1.mlp.up_proj.weight"]
+    assert torch.equal(as_bytes(back), as_bytes(weight))
+
+
+@pytest.mark.parametrize("group_size", [None, 36])
+def test_dequantizes_convolutions(group_size: int | None, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"conv": torch.nn.Conv2d(8, 5, 3)})
+    quanto.quantize(model, "int4", group_size=group_size)
+    model.conv.weight_group_size = group_size
+    quanto.freeze(model)
+    path, back = tmp_path / "conv.safetensors", tmp_path / "back.safetensors"
+    quanto.safe_save(model.state_dict(), path, file_metadata(model))
+    run("verify", path)
+    run("dequantize", path, back)
+    expected = model.conv.weight.dequantize()
+    assert model.conv.weight.group_size == group_size
+    assert_same_tensors(
+        load_file(back), {"conv.weight": expected, "conv.bias": model.conv.bias.detach()}
+    )
+
+
+def tied_state(weights: str | None) -> dict[str, torch.Tensor]:
+    """Two modules with one weight, and one of its own."""
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(64, 64) for name in "abc"})
+    if weights is not None:
+        quanto.quantize(model, weights, group_size=32 if weights == "int4" else None)
+        quanto.freeze(model)
+    state = model.state_dict()
+    shared = {f"b{name[1:]}": state[name] for name in state if name.startswith("a.")}
+    return state | shared
+
+
+@pytest.mark.parametrize("weights", [None, "int8", "int4"])
+def test_knows_tied_weights(weights: str | None, tmp_path: Path) -> None:
+    path, back = tmp_path / "tied.safetensors", tmp_path / "back.safetensors"
+    quanto.safe_save(tied_state(weights), path)
+    run("verify", path)
+    tensors = {t["name"]: t for t in json.loads(run("inspect", path, "--json").stdout)["tensors"]}
+    assert tensors["b.weight"]["tied_to"] == "a.weight"
+    assert tensors["b.weight"]["bytes"] == 0
+    assert "tied_to" not in tensors["c.weight"]
+    assert "is a.weight" in run("inspect", path).stdout
+    compared = json.loads(run("compare", path, path, "--json").stdout)
+    assert all(entry["sqnr_db"] is None for entry in compared)
+    assert {"a.weight", "b.weight", "c.weight"} <= {entry["name"] for entry in compared}
+    if weights == "int8":
+        run("dequantize", path, back)
+        values = quanto.safe_load(back)
+        assert values["b.weight"].data_ptr() == values["a.weight"].data_ptr()
+        assert values.keys() == {f"{x}.{y}" for x in "abc" for y in ("weight", "bias")}
+    if weights is None:
+        run("quantize", path, back, "-w", "int8")
+        state = quanto.safe_load(back)
+        assert torch.equal(state["b.weight"], state["a.weight"])
+        assert "c.weight._data" in state
+        refused = run("quantize", path, tmp_path / "x", "-w", "int8", "--include", "a", code=1)
+        assert "got one that is also 'b.weight'" in refused.stderr
+
+
 MISUSES = {
     "no command": ([], 2, "A subcommand is required"),
     "unknown option": (["quantize", "IN", "OUT", "--bits", "4"], 2, "--bits"),
@@ -478,3 +572,41 @@ def test_version_and_help() -> None:
     shown = run("--version").stdout
     assert shown == f"quanto {quanto.__version__} ({torch.ops.quanto.isa()})\n"
     assert "--group-size" in run("quantize", "--help").stdout
+
+
+COMMANDS = ("quantize", "dequantize", "inspect", "compare", "verify")
+
+
+OPTION = re.compile(r"(?<![\w-])-{1,2}[a-z][a-z-]*")
+
+
+def completed(*words: str) -> set[str]:
+    """What bash offers for the last word."""
+    script = ROOT / "cpp/quanto/cli/completion.bash"
+    line = " ".join(["quanto", *(word or "''" for word in words)])
+    code = (
+        f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; "
+        "_quanto; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_man_page_and_completion_know_every_option(command: str) -> None:
+    shown = run(command, "--help").stdout
+    options = {word for line in shown.splitlines() for word in OPTION.findall(line[:30])}
+    assert {"-h", "--help"} <= options
+    page = (ROOT / "docs/man/quanto.1").read_text().replace("\\-", "-")
+    section = page.partition(f".SS {command}\n")[2].partition("\n.S")[0]
+    assert section
+    assert options - set(OPTION.findall(section)) <= {"-h", "--help"}
+    assert completed(command, "-") == options
+
+
+def test_completes_commands_and_values(tmp_path: Path) -> None:
+    assert set(COMMANDS) <= completed("")
+    assert completed("quantize", "-w", "int") == {"int8", "int4", "int2"}
+    assert completed("quantize", "--optimizer", "") == {"absmax", "max", "hqq"}
+    (tmp_path / "model").mkdir()
+    assert completed("verify", f"{tmp_path}/") == {f"{tmp_path}/model"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from quanto.safetensors import safe_load, safe_save
 
@@ -57,6 +58,12 @@ def test_malformed_metadata(tmp_path: Path, tied: str) -> None:
     safe_save(tensors(), path, metadata={"tied": tied})
     with pytest.raises(ValueError, match=r"bad\.safetensors: expected a whole"):
         safe_load(path)
+
+
+def test_the_key_of_another_program_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file(tensors(), path, {"tied": "hands"})
+    assert safe_load(path).keys() == tensors().keys()
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:

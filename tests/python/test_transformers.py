@@ -108,7 +108,8 @@ def test_what_is_written(tmp_path):
     path = saved_llama(tmp_path / "float")
     quantized_from(path, our_config()("int4", group_size=32)).save_pretrained(tmp_path / "q")
     written = json.loads((tmp_path / "q" / "config.json").read_text())["quantization_config"]
-    module = written.pop("modules")["model.layers.1.mlp.down_proj"]
+    modules = written.pop("modules")
+    module = modules["model.layers.1.mlp.down_proj"]
     assert written == {
         "quant_method": "quanto",
         "format_version": 1,
@@ -122,9 +123,20 @@ def test_what_is_written(tmp_path):
     from safetensors import safe_open
 
     with safe_open(tmp_path / "q" / "model.safetensors", "pt") as file:
-        assert file.metadata() == {"format": "pt", "quanto_format_version": "1"}
+        metadata = file.metadata()
         packed = file.get_tensor("model.layers.1.mlp.down_proj.weight._data._data")
     assert packed.dtype is torch.uint8
+    described = json.loads(metadata.pop("quanto_weights"))
+    assert metadata == {"format": "pt", "quanto_format_version": "1"}
+    assert described.keys() == modules.keys()
+    assert described["model.layers.1.mlp.down_proj"] == {
+        "qtype": "qint4",
+        "axis": 0,
+        "group_size": 32,
+        "shape": [64, 160],
+        "shift": "float",
+        "packing": "rows",
+    }
 
 
 def test_dynamic_activations_are_saved(tmp_path):

@@ -71,8 +71,8 @@ Distance distance(const Values& a, const Values& b, int64_t count,
 
 const ModelTensor& counterpart(const Model& model, const ModelTensor& tensor,
                                const std::string& path) {
-  const auto found = std::lower_bound(
-      model.tensors.begin(), model.tensors.end(), tensor,
+  const auto found = std::ranges::lower_bound(
+      model.tensors, tensor,
       [](const auto& x, const auto& y) { return x.name < y.name; });
   if (found == model.tensors.end() || found->name != tensor.name) {
     fail("{}: expected '{}', which the other checkpoint has, got none", path,
@@ -100,14 +100,13 @@ std::vector<Distance> distances(const Model& a, const Model& b,
     const auto a_values = formats::values(tensor, a_room, executor);
     const auto b_values = formats::values(other, b_room, executor);
     if (a_values.empty() || b_values.empty()) continue;
-    result.push_back(distance({a_values, *tensor.type->dtype},
-                              {b_values, *other.type->dtype}, tensor.numel(),
-                              executor));
+    result.push_back(distance({a_values, io::core_type(*tensor.type)},
+                              {b_values, io::core_type(*other.type)},
+                              tensor.numel(), executor));
     result.back().name = tensor.name;
   }
-  std::stable_sort(
-      result.begin(), result.end(),
-      [](const auto& x, const auto& y) { return x.sqnr() < y.sqnr(); });
+  std::ranges::stable_sort(
+      result, [](const auto& x, const auto& y) { return x.sqnr() < y.sqnr(); });
   return result;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -9,6 +10,7 @@
 #include "quanto/cli/failure.h"
 #include "quanto/cli/output.h"
 #include "quanto/core/executor.h"
+#include "quanto/formats/metadata.h"
 #include "quanto/formats/model.h"
 
 namespace quanto::cli {
@@ -40,12 +42,21 @@ FilePlan plan_file(const io::SafetensorsFile& file, const formats::Model& model,
   FilePlan plan;
   plan.name = std::filesystem::path(file.path()).filename();
   plan.metadata = file.header().metadata;
-  plan.metadata.erase(formats::kVersionKey);
   plan.metadata.erase(formats::kWeightsKey);
+  std::map<std::string, std::string> tied;
   for (const ModelTensor& tensor : model.tensors) {
     if (tensor.data.file != &file) continue;
+    if (tensor.tied_to) {
+      tied.emplace(tensor.name, *tensor.tied_to);
+      continue;
+    }
     plan.steps.push_back(tensor.facts ? dequantize_step(tensor, executor)
                                       : copy_step(tensor.data));
+  }
+  if (!tied.empty()) {  // the version says what the key means
+    formats::set_tied(plan.metadata, tied);
+  } else if (plan.metadata.erase(formats::kVersionKey) > 0) {
+    plan.metadata.erase(formats::kTiedKey);
   }
   return plan;
 }

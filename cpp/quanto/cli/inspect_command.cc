@@ -33,7 +33,9 @@ struct Sum {
   int64_t numel = 0;
   uint64_t bytes = 0;
 
+  /// What is stored: a tied weight counts under its stored name.
   void add(const ModelTensor& tensor) {
+    if (tensor.tied_to) return;
     ++tensors;
     numel += tensor.numel();
     bytes += tensor.stored_bytes;
@@ -71,6 +73,7 @@ Json json_of(const ModelTensor& tensor) {
                              : Json(nullptr);
     json["scale"] = tensor.type->name;
   }
+  if (tensor.tied_to) json["tied_to"] = *tensor.tied_to;
   return json;
 }
 
@@ -97,6 +100,11 @@ std::string shape_text(const ModelTensor& tensor) {
   return text.empty() ? "scalar" : text;
 }
 
+std::string bytes_or_owner(const ModelTensor& tensor) {
+  return tensor.tied_to ? "is " + *tensor.tied_to
+                        : bytes_text(tensor.stored_bytes);
+}
+
 std::string group_text(const ModelTensor& tensor) {
   if (!tensor.facts || !tensor.facts->group_size) return "";
   return std::to_string(*tensor.facts->group_size);
@@ -113,7 +121,7 @@ void print_table(const Model& model) {
     fmt::print("{:<{}}  {:<16} {:>5} {:>18} {:>6.2f} {:>10}\n", tensor.name,
                width, type_of(tensor), group_text(tensor), shape_text(tensor),
                bits_per_weight(tensor.stored_bytes, tensor.numel()),
-               bytes_text(tensor.stored_bytes));
+               bytes_or_owner(tensor));
   }
   fmt::print("\n");
   for (const auto& [type, sum] : sums_by_type(model)) {

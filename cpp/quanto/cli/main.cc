@@ -16,9 +16,8 @@ using namespace quanto::cli;
 
 /// One line, whatever bytes of a file stand in it.
 int print_error(std::string line, int code) {
-  std::replace_if(
-      line.begin(), line.end(),
-      [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   std::fprintf(stderr, "quanto: %s\n", line.c_str());
   return code;
 }

@@ -51,9 +51,9 @@ bool is_carried(const fs::directory_entry& entry) {
   const std::string name = entry.path().filename();
   return entry.is_regular_file() && name.front() != '.' &&
          name != "config.json" &&
-         std::none_of(
-             kNotCarried.begin(), kNotCarried.end(),
-             [&](std::string_view end) { return name.ends_with(end); });
+         std::ranges::none_of(kNotCarried, [&](std::string_view end) {
+           return name.ends_with(end);
+         });
 }
 
 void carry_over(const std::string& input, const std::string& folder) {

@@ -13,9 +13,9 @@ bool matches(const std::string& name, const std::string& pattern) {
 
 bool matches_any(const std::string& name,
                  const std::vector<std::string>& patterns) {
-  return std::any_of(
-      patterns.begin(), patterns.end(),
-      [&](const std::string& pattern) { return matches(name, pattern); });
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+    return matches(name, pattern);
+  });
 }
 
 std::string leaf_of(const std::string& name) {

@@ -2,17 +2,17 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 
 #include "quanto/cli/commands.h"
 #include "quanto/cli/failure.h"
 #include "quanto/cli/output.h"
+#include "quanto/cli/quantize_plan.h"
 #include "quanto/cli/selection.h"
 #include "quanto/core/executor.h"
+#include "quanto/formats/quanto.h"
 
 namespace quanto::cli {
 namespace {
@@ -86,98 +86,6 @@ Json config_of(const Checkpoint& checkpoint) {
   return config;
 }
 
-Step quantize_step(const Checkpoint::Found& input, const std::string& module,
-                   const Choice& choice, Executor& executor) {
-  const io::TensorInfo& tensor = *input.tensor;
-  const formats::Matrix weight{input.file->data(tensor).data(),
-                               *tensor.type->dtype, tensor.shape[0],
-                               tensor.shape[1]};
-  Step step;
-  step.inputs = {input};
-  step.outputs = formats::stored_tensors(module, choice.facts, weight.dtype,
-                                         weight.rows, weight.columns);
-  step.make = [weight, module, choice, &executor, input] {
-    try {
-      return formats::quantize_weight(module, weight, choice.facts,
-                                      choice.optimizer, executor);
-    } catch (const std::invalid_argument& error) {
-      fail("{}: '{}': {}", input.file->path(), input.tensor->name,
-           error.what());
-    }
-  };
-  return step;
-}
-
-FilePlan plan_file(const io::SafetensorsFile& file, const Selection& selection,
-                   Executor& executor) {
-  FilePlan plan;
-  plan.name = std::filesystem::path(file.path()).filename();
-  plan.metadata = file.header().metadata;
-  plan.metadata.emplace("format", "pt");
-  plan.metadata[formats::kVersionKey] = std::to_string(formats::kFormatVersion);
-  Json weights = Json::object();
-  for (const io::TensorInfo& tensor : file.header().tensors) {
-    const auto module = formats::module_of(tensor.name);
-    const auto found =
-        module ? selection.chosen.find(*module) : selection.chosen.end();
-    if (found == selection.chosen.end()) {
-      plan.steps.push_back(copy_step({&file, &tensor}));
-      continue;
-    }
-    plan.steps.push_back(
-        quantize_step({&file, &tensor}, *module, found->second, executor));
-    weights[*module] = formats::weight_description(
-        {found->second.facts, tensor.shape[0], tensor.shape[1]});
-  }
-  plan.metadata[formats::kWeightsKey] = weights.dump();
-  return plan;
-}
-
-/// The group size of all weights of 4 and 2 bits, or null if they differ.
-Json common_group_size(const Selection& selection) {
-  std::set<std::optional<int64_t>> sizes;
-  for (const auto& [module, choice] : selection.chosen) {
-    if (qtype(choice.facts.qtype).bits < 8) {
-      sizes.insert(choice.facts.group_size);
-    }
-  }
-  if (sizes.size() != 1 || !*sizes.begin()) return nullptr;
-  return **sizes.begin();
-}
-
-Json quantization_config(const Selection& selection, const Wanted& wanted) {
-  const QTypeId first = selection.chosen.begin()->second.facts.qtype;
-  Json config;
-  config["quant_method"] = "quanto";
-  config["format_version"] = formats::kFormatVersion;
-  config["weights"] =
-      formats::short_name(qtype(wanted.weights.value_or(first)));
-  config["activations"] = nullptr;
-  config["dynamic"] = false;
-  config["group_size"] = common_group_size(selection);
-  config["modules_to_not_convert"] = selection.left_float;
-  for (const auto& [module, choice] : selection.chosen) {
-    config["modules"][module] = formats::map_entry(choice.facts);
-  }
-  return config;
-}
-
-/// What two runs that write the same files have in common.
-Json settings_of(const Checkpoint& checkpoint, const Selection& selection) {
-  Json settings;
-  settings["version"] = QUANTO_VERSION;
-  for (const io::SafetensorsFile& file : checkpoint.files()) {
-    const std::string name = std::filesystem::path(file.path()).filename();
-    settings["files"][name] = file.file().bytes().size();
-  }
-  for (const auto& [module, choice] : selection.chosen) {
-    Json entry = formats::map_entry(choice.facts);
-    entry["optimizer"] = static_cast<int>(choice.optimizer);
-    settings["modules"][module] = entry;
-  }
-  return settings;
-}
-
 void report(const Output& output, const Selection& selection) {
   uint64_t before = 0, after = 0;
   for (const FilePlan& file : output.files) {
@@ -206,21 +114,14 @@ void run(const Options& options) {
   OutputOptions output_options{options.resume, {}};
   if (!options.shard.empty()) output_options.part = part_of(options.shard);
   const Checkpoint checkpoint = unwrap(Checkpoint::open(options.input));
-  Json config = config_of(checkpoint);
+  const Json config = config_of(checkpoint);
   const Selection selection = select(checkpoint, config, wanted);
   check_output(checkpoint, options.output, output_options);
 
   const int all = static_cast<int>(std::thread::hardware_concurrency());
   ThreadPool executor(options.threads > 0 ? options.threads : std::max(1, all));
-  Output output;
-  output.settings = settings_of(checkpoint, selection);
-  if (!config.is_null()) {
-    config["quantization_config"] = quantization_config(selection, wanted);
-    output.config = std::move(config);
-  }
-  for (const io::SafetensorsFile& file : checkpoint.files()) {
-    output.files.push_back(plan_file(file, selection, executor));
-  }
+  const Output output =
+      quantized_output(checkpoint, config, selection, wanted.weights, executor);
   if (options.dry_run) report_choices(selection);
   report(output, selection);
   if (options.dry_run) return;

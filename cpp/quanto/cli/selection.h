@@ -37,7 +37,8 @@ struct Selection {
 /// Which matrices to quantize, and how. Without a model class, names tell: a
 /// matrix `*.weight` is a Linear's unless it looks like an embedding, an output
 /// head, a router or an expert of a mixture (which transformers does not keep
-/// in Linear modules); those are taken only where a pattern names them.
+/// in Linear modules); those are taken only where a pattern names them. A
+/// weight that two modules share is left float.
 /// `config` is config.json or null.
 ///
 /// Throws Failure: a pattern matches nothing, nothing is left to quantize, the

@@ -103,7 +103,7 @@ bool is_written(const FilePlan& plan, const std::string& path) {
   }
   const auto outputs = outputs_of(plan);
   return outputs.size() == file.value().header().tensors.size() &&
-         std::all_of(outputs.begin(), outputs.end(), [&](const auto& output) {
+         std::ranges::all_of(outputs, [&](const auto& output) {
            const io::TensorInfo* tensor = file.value().find(output.name);
            return tensor != nullptr && tensor->type == output.type &&
                   tensor->shape == output.shape;

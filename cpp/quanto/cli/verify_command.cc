@@ -42,17 +42,20 @@ void run(const std::string& path) {
   for (const ModelTensor& tensor : model.tensors) {
     if (tensor.facts) ++quantized;
     // Other tensors may hold an infinity, as masks do.
-    if (!tensor.name.ends_with(".weight")) continue;
+    if (tensor.tied_to || !tensor.name.ends_with(".weight")) continue;
     const auto values = formats::values(tensor, room, executor);
-    if (!values.empty() && !is_finite(values, *tensor.type->dtype, executor)) {
+    if (!values.empty() &&
+        !is_finite(values, io::core_type(*tensor.type), executor)) {
       fail("{}: expected finite values of '{}', got inf or nan",
            tensor.data.file->path(), tensor.name);
     }
     tensor.data.file->file().release(
         tensor.data.file->data(*tensor.data.tensor));
   }
-  fmt::print("{}: {} tensors as expected, {} of them quantized\n", path,
-             model.tensors.size(), quantized);
+  fmt::print(
+      "{}: {} tensors, {} of them quantized: files whole, types and shapes as "
+      "described, weights finite\n",
+      path, model.tensors.size(), quantized);
 }
 
 }  // namespace
@@ -60,9 +63,19 @@ void run(const std::string& path) {
 void add_verify(CLI::App& app) {
   auto path = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand(
-      "verify",
-      "Check a checkpoint: headers, index, quantization map, shapes "
-      "and types, and that all weights are finite");
+      "verify", "Check a checkpoint: that its files are whole and agree");
+  command->footer(
+      "Checks that\n"
+      "  - every file is whole: a well-formed header, and tensors that cover\n"
+      "    the data without holes and overlaps;\n"
+      "  - the index and the shards name the same tensors;\n"
+      "  - each quantized weight has its codes, scales and shifts, of types\n"
+      "    and shapes that fit together;\n"
+      "  - they are what config.json (or quanto_qmap.json) and the metadata\n"
+      "    of the files say, and tied names lead to stored tensors;\n"
+      "  - all weights are finite, the dequantized values of quantized ones.\n"
+      "Files have no checksums: a changed value that is finite is not seen\n"
+      "(quanto compare shows how far two checkpoints are apart).");
   command->add_option("PATH", *path, "Folder or .safetensors file")->required();
   command->callback([path] { run(*path); });
 }

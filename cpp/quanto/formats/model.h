@@ -24,14 +24,16 @@ struct ModelTensor {
   std::optional<WeightFacts> facts;  ///< if it is quantized
   io::Checkpoint::Found data;
   io::Checkpoint::Found scale, shift;  ///< if it is quantized
-  uint64_t stored_bytes = 0;           ///< of all its tensors
+  /// The name of the weight whose tensors these are, if none is its own.
+  std::optional<std::string> tied_to;
+  uint64_t stored_bytes = 0;  ///< of all its own tensors
 
   [[nodiscard]] int64_t numel() const;
 };
 
 /// The tensors of a checkpoint, quantized weights put together from theirs.
 struct Model {
-  std::vector<ModelTensor> tensors;  ///< sorted by name
+  std::vector<ModelTensor> tensors;  ///< sorted by name, tied ones too
   /// Tensors that are not weights: input_scale, output_scale of quantized
   /// modules.
   std::vector<io::Checkpoint::Found> scales;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "quanto/formats/metadata.h"
 #include "quanto/io/test_folder.h"
 
 namespace quanto::formats {
@@ -26,7 +27,7 @@ class ModelTest : public testing::Test {
     config_["quant_method"] = "quanto";
     config_["format_version"] = 1;
     config_["modules"]["q"] = map_entry(kFacts);
-    described_["q"] = weight_description({kFacts, kRows, kColumns});
+    described_["q"] = {kFacts, {kRows, kColumns}};
   }
 
   void write() {
@@ -36,7 +37,8 @@ class ModelTest : public testing::Test {
     auto tensors = tensors_;
     tensors.push_back({"norm.weight", &io::file_type(DType::kFloat32), {1}});
     std::map<std::string, std::string> metadata{{kVersionKey, "1"}};
-    if (!described_.is_null()) metadata[kWeightsKey] = described_.dump();
+    if (!described_.empty()) metadata[kWeightsKey] = weights_text(described_);
+    set_tied(metadata, tied_);
     auto writer = io::SafetensorsWriter::create(folder_ / "model.safetensors",
                                                 metadata, std::move(tensors));
     ASSERT_TRUE(writer.ok());
@@ -68,7 +70,9 @@ class ModelTest : public testing::Test {
   io::TestFolder folder_;
   std::vector<NamedBuffer> parts_;
   std::vector<io::TensorInfo> tensors_;
-  Json config_, described_;
+  Json config_;
+  std::map<std::string, WeightDescription> described_;
+  std::map<std::string, std::string> tied_;
 };
 
 TEST_F(ModelTest, PutsWeightsTogether) {
@@ -96,7 +100,7 @@ TEST_F(ModelTest, PutsWeightsTogether) {
 }
 
 TEST_F(ModelTest, ReadsWeightsOfUnknownShape) {
-  described_ = nullptr;
+  described_.clear();
   config_ = nullptr;
   write();
   const auto checkpoint = io::Checkpoint::open(folder_.path());
@@ -109,7 +113,7 @@ TEST_F(ModelTest, ReadsWeightsOfUnknownShape) {
 
 TEST_F(ModelTest, RefusesAMapOfAnotherType) {
   config_["modules"]["q"] = map_entry({QTypeId::kQInt8, {}});
-  described_ = nullptr;
+  described_.clear();
   expect_error("expected codes of qint8 as 'q.weight._data._data', got qint4");
 }
 
@@ -129,7 +133,7 @@ TEST_F(ModelTest, RefusesAMapOfWhatIsNotThere) {
 }
 
 TEST_F(ModelTest, RefusesAnotherShape) {
-  described_["q"] = weight_description({kFacts, 4, 64});
+  described_["q"] = {kFacts, {4, 64}};
   expect_error("expected codes of a weight [4, 64]");
 }
 
@@ -150,6 +154,71 @@ TEST_F(ModelTest, RefusesPartsThatDoNotFit) {
   tensors_ = good;
   tensors_[0].type = &io::file_type(DType::kInt8);
   expect_error("expected a matrix of U8");
+}
+
+TEST_F(ModelTest, ReadsWeightsOfMoreDimensions) {
+  // 6 rows of 32 as those of a convolution, 3 bytes deep.
+  const WeightFacts whole{QTypeId::kQInt4, {}};
+  tensors_[0].shape = {3, 2, 4, 4};
+  tensors_[1].shape = {6, 1, 1, 1};
+  tensors_[2].shape = {6, 1, 1, 1};
+  config_["modules"]["q"] = map_entry(whole);
+  described_["q"] = {whole, {6, 2, 4, 4}};
+  write();
+  const auto checkpoint = io::Checkpoint::open(folder_.path());
+  const auto model = describe(checkpoint.value());
+  ASSERT_TRUE(model.ok()) << model.error().line();
+  const ModelTensor& weight = model.value().tensors[1];
+  EXPECT_EQ(weight.shape, (std::vector<int64_t>{6, 2, 4, 4}));
+  EXPECT_EQ(weight.facts, whole);
+  Buffer room;
+  SerialExecutor executor;
+  const auto bytes = values(weight, room, executor);
+  const auto* floats = reinterpret_cast<const float*>(bytes.data());
+  for (size_t i = 0; i < kRows * kColumns; ++i) {
+    EXPECT_EQ(floats[i], static_cast<float>(i % 16));
+  }
+  config_["modules"]["q"] = map_entry(kFacts);
+  expect_error("expected groups of 32 as 'q.weight._data._data', got one for");
+}
+
+TEST_F(ModelTest, KnowsTiedWeights) {
+  tied_ = {{"head.weight._data._data", "q.weight._data._data"},
+           {"head.weight._scale", "q.weight._scale"},
+           {"head.weight._shift", "q.weight._shift"},
+           {"head.input_scale", "q.input_scale"},
+           {"other.weight", "norm.weight"}};
+  write();
+  const auto checkpoint = io::Checkpoint::open(folder_.path());
+  const auto model = describe(checkpoint.value());
+  ASSERT_TRUE(model.ok()) << model.error().line();
+  EXPECT_EQ(model.value().scales.size(), 2);
+  const auto& tensors = model.value().tensors;
+  ASSERT_EQ(tensors.size(), 4);
+  EXPECT_EQ(tensors[0].name, "head.weight");
+  EXPECT_EQ(tensors[0].tied_to, "q.weight");
+  EXPECT_EQ(tensors[0].facts, kFacts);
+  EXPECT_EQ(tensors[0].stored_bytes, 0);
+  EXPECT_EQ(tensors[2].name, "other.weight");
+  EXPECT_EQ(tensors[2].tied_to, "norm.weight");
+  EXPECT_EQ(tensors[3].tied_to, std::nullopt);
+}
+
+TEST_F(ModelTest, RefusesTiedNamesOfNothing) {
+  tied_ = {{"head.weight._data._data", "q.weight._data"}};
+  expect_error("expected the name of a stored tensor");
+}
+
+TEST_F(ModelTest, TiedCodesWithTheirOwnScaleAreAnotherWeight) {
+  tied_ = {{"head.weight._data._data", "q.weight._data._data"},
+           {"head.weight._scale", "q.weight._shift"},
+           {"head.weight._shift", "q.weight._shift"}};
+  config_["modules"]["head"] = map_entry(kFacts);
+  write();
+  const auto checkpoint = io::Checkpoint::open(folder_.path());
+  const auto model = describe(checkpoint.value());
+  ASSERT_TRUE(model.ok()) << model.error().line();
+  EXPECT_EQ(model.value().tensors[0].tied_to, std::nullopt);
 }
 
 }  // namespace

@@ -20,11 +20,6 @@ namespace quanto::formats {
 
 constexpr int kFormatVersion = 1;
 
-/// Keys of a safetensors file's metadata: the version, and the JSON of what
-/// describes each quantized weight of the file.
-constexpr const char* kVersionKey = "quanto_format_version";
-constexpr const char* kWeightsKey = "quanto_weights";
-
 /// Ends of the names of the tensors that make a module's quantized weight.
 constexpr std::string_view kData = ".weight._data";
 constexpr std::string_view kPackedData = ".weight._data._data";
@@ -80,19 +75,5 @@ io::Result<std::optional<MapEntry>> read_map_entry(const io::Json& entry,
 /// version that is not known, entries as above.
 io::Result<std::map<std::string, MapEntry>> read_quantization_config(
     const io::Json& config, const std::string& file);
-
-/// One line of the metadata's kWeightsKey.
-struct WeightDescription {
-  WeightFacts facts;
-  int64_t rows;
-  int64_t columns;
-};
-io::Json weight_description(const WeightDescription& weight);
-
-/// The whole of it by module, from the metadata of a file. Empty where the key
-/// is missing. Errors: not such JSON, a version that is not known.
-io::Result<std::map<std::string, WeightDescription>> read_descriptions(
-    const std::map<std::string, std::string>& metadata,
-    const std::string& file);
 
 }  // namespace quanto::formats

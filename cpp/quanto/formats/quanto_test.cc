@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <span>
-
 namespace quanto::formats {
 namespace {
 
@@ -108,49 +106,6 @@ TEST(QuantoFormatTest, ReadsAConfig) {
         R"({"quant_method": "quanto", "format_version": 2, "modules": {}})",
         R"({"quant_method": "quanto", "format_version": 1})"}) {
     EXPECT_FALSE(read_quantization_config(entry(text), "f").ok()) << text;
-  }
-}
-
-std::map<std::string, std::string> metadata(const std::string& weights) {
-  return {{kVersionKey, "1"}, {kWeightsKey, weights}};
-}
-
-TEST(QuantoFormatTest, ReadsTheDescriptionsItWrites) {
-  Json weights;
-  weights["a"] = weight_description({{QTypeId::kQInt2, 4}, 3, 8});
-  weights["b"] = weight_description({{QTypeId::kQInt8, {}}, 3, 8});
-  const auto read = read_descriptions(metadata(weights.dump()), "f");
-  ASSERT_TRUE(read.ok());
-  EXPECT_EQ(read.value().at("a").facts, (WeightFacts{QTypeId::kQInt2, 4}));
-  EXPECT_EQ(read.value().at("a").rows, 3);
-  EXPECT_EQ(read.value().at("b").columns, 8);
-}
-
-TEST(QuantoFormatTest, RefusesBadDescriptions) {
-  EXPECT_TRUE(read_descriptions({}, "f").value().empty());
-  EXPECT_TRUE(read_descriptions({{kWeightsKey, "{"}}, "f").value().empty());
-  EXPECT_FALSE(read_descriptions({{kVersionKey, "2"}}, "f").ok());
-  Json good;
-  good["a"] = weight_description({{QTypeId::kQInt4, 4}, 3, 8});
-  ASSERT_TRUE(read_descriptions(metadata(good.dump()), "f").ok());
-  const auto expect_refused = [&](const char* key, const char* value) {
-    Json bad = good;
-    bad["a"][key] = Json::parse(value);
-    EXPECT_FALSE(read_descriptions(metadata(bad.dump()), "f").ok())
-        << bad.dump();
-  };
-  expect_refused("qtype", "\"int4\"");
-  expect_refused("qtype", "\"qint8\"");
-  expect_refused("axis", "1");
-  expect_refused("group_size", "3");
-  expect_refused("group_size", "-4");
-  expect_refused("shape", "[3]");
-  expect_refused("shape", "[0, 8]");
-  expect_refused("shape", "[3, 18446744073709551615]");
-  expect_refused("packing", "\"columns\"");
-  expect_refused("shift", "\"none\"");
-  for (const char* text : {"{", "[]", R"({"a": 1})", R"({"a": {}})"}) {
-    EXPECT_FALSE(read_descriptions(metadata(text), "f").ok()) << text;
   }
 }
 

@@ -77,8 +77,9 @@ std::vector<NamedBuffer> quantize_weight(const std::string& module,
   for (const io::TensorInfo& tensor : stored_tensors(
            module, facts, weight.dtype, weight.rows, weight.columns)) {
     // A part of what is mapped, so its size fits.
-    const uint64_t bytes = io::tensor_bytes(*tensor.type, tensor.shape).value();
-    out.push_back({tensor.name, Buffer(bytes)});
+    out.push_back(
+        {tensor.name,
+         Buffer(io::tensor_bytes(*tensor.type, tensor.shape).value_or(0))});
   }
   if (type.bits == 8) {
     quantize_bytes(weight, type, out, executor);

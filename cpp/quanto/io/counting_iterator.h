@@ -10,11 +10,14 @@ namespace quanto::io {
 /// say where it is: `*position` follows the one that was moved last.
 class CountingIterator {
  public:
+  // The names that std::iterator_traits asks for.
+  // NOLINTBEGIN(readability-identifier-naming)
   using iterator_category = std::input_iterator_tag;
   using value_type = char;
   using difference_type = std::ptrdiff_t;
   using pointer = const char*;
   using reference = const char&;
+  // NOLINTEND(readability-identifier-naming)
 
   CountingIterator(const char* at, const char** position)
       : at_(at), position_(position) {}

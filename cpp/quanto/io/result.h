@@ -61,9 +61,12 @@ using Status = Result<Done>;
   if (auto quanto_status = (expression); !quanto_status.ok()) \
   return quanto_status.error()
 
+// A declaration, as `target` is, cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 /// `target = value of a Result`, or returns its error.
 #define QUANTO_ASSIGN_OR_RETURN(target, expression)            \
   auto QUANTO_CONCAT(quanto_result_, __LINE__) = (expression); \
   if (!QUANTO_CONCAT(quanto_result_, __LINE__).ok())           \
     return QUANTO_CONCAT(quanto_result_, __LINE__).error();    \
   target = std::move(QUANTO_CONCAT(quanto_result_, __LINE__)).value()
+// NOLINTEND(bugprone-macro-parentheses)

@@ -116,11 +116,11 @@ Status check_names(const std::vector<TensorInfo>& tensors,
 }
 
 Status set_offsets(SafetensorsHeader& header, const std::string& file) {
-  std::sort(header.tensors.begin(), header.tensors.end(),
-            [](const TensorInfo& a, const TensorInfo& b) {
-              return a.type->bits != b.type->bits ? a.type->bits > b.type->bits
-                                                  : a.name < b.name;
-            });
+  std::ranges::sort(
+      header.tensors, [](const TensorInfo& a, const TensorInfo& b) {
+        return a.type->bits != b.type->bits ? a.type->bits > b.type->bits
+                                            : a.name < b.name;
+      });
   uint64_t at = 0;
   for (TensorInfo& tensor : header.tensors) {
     const auto bytes = tensor_bytes(*tensor.type, tensor.shape);
@@ -175,10 +175,10 @@ Result<SafetensorsHeader> parse_safetensors_header(
   QUANTO_ASSIGN_OR_RETURN(SafetensorsHeader header,
                           read_header_json(json, file));
   header.data_begin = kLengthBytes + json.size();
-  std::sort(header.tensors.begin(), header.tensors.end(),
-            [](const TensorInfo& a, const TensorInfo& b) {
-              return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-            });
+  std::ranges::sort(
+      header.tensors, [](const TensorInfo& a, const TensorInfo& b) {
+        return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+      });
   QUANTO_RETURN_IF_ERROR(
       check_cover(header, bytes.size() - header.data_begin, file));
   return header;

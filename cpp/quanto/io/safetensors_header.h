@@ -37,6 +37,17 @@ const FileType* find_file_type(std::string_view name);
 /// The type in which files store the core's one.
 const FileType& file_type(DType dtype);
 
+/// Whether it is F32, F16 or BF16.
+inline bool is_float(const FileType& type) {
+  return type.dtype && is_activation(*type.dtype);
+}
+
+/// The core's type; only of one that the core has.
+inline DType core_type(const FileType& type) {
+  if (!type.dtype) __builtin_unreachable();
+  return *type.dtype;
+}
+
 /// One tensor: `begin` and `end` are its data_offsets.
 struct TensorInfo {
   std::string name;

@@ -20,8 +20,9 @@ from ..quantize import freeze
 from ..tensor.qbytes import QBytesTensor
 from ..tensor.qtensor import named_plain_tensors
 from ..tensor.wrapper import WrapperTensor
+from .metadata import file_metadata
 from .placement import check_frozen, place_by_map, place_linears, quantized_modules, set_ones
-from .settings import METADATA, QuantoSettings
+from .settings import QuantoSettings
 
 _STOCK_QUANTIZER = ("diffusers.quantizers.quanto.quanto_quantizer", "QuantoQuantizer")
 _STOCK_CONFIG = ("diffusers.quantizers.quantization_config", "QuantoConfig")
@@ -191,7 +192,7 @@ class QuantoQuantizer(DiffusersQuantizer):  # type: ignore[misc]
         self, state_dict: dict[str, Any], safe_serialization: bool = False
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The state dict as it is, and what the file says of its format."""
-        return state_dict, dict(METADATA)
+        return state_dict, file_metadata(self.quantization_config.model)
 
     @property
     def is_serializable(self) -> bool:

@@ -14,9 +14,6 @@ from ..qtype import as_qtype, qtype
 FORMAT_VERSION = 1
 """Of the directories that we write; those without one are the predecessor's."""
 
-METADATA = {"quanto_format_version": str(FORMAT_VERSION)}
-"""What the safetensors files say of themselves, beside the format."""
-
 _SHORT = {"qint8": "int8", "qint4": "int4", "qint2": "int2", "qfloat8_e4m3fn": "float8"}
 
 
@@ -82,10 +79,15 @@ class QuantoSettings:
         self.modules = quantization_map(model)
         self.__dict__["_model"] = weakref.ref(model)
 
+    @property
+    def model(self) -> nn.Module | None:
+        """The model that `describe` was given, while it lives."""
+        reference = self.__dict__.get("_model")
+        return None if reference is None else reference()
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        reference = self.__dict__.get("_model")
-        model = None if reference is None else reference()
+        model = self.model
         if model is not None:
             self.modules = quantization_map(model)
         return copy.deepcopy({k: v for k, v in self.__dict__.items() if not k.startswith("_")})

@@ -13,9 +13,10 @@ from transformers.utils.quantization_config import QuantizationConfigMixin, Quan
 from ..mapping import quantization_map
 from ..nn.qmodule import QModuleMixin
 from ..qtype import as_qtype
+from .metadata import file_metadata
 from .offload import index_offloaded
 from .placement import check_frozen, place_by_map, place_linears
-from .settings import METADATA, QuantoSettings
+from .settings import QuantoSettings
 
 _STOCK_QUANTIZER = ("transformers.quantizers.quantizer_quanto", "QuantoHfQuantizer")
 _STOCK_CONFIG = ("transformers.utils.quantization_config", "QuantoConfig")
@@ -146,7 +147,7 @@ class QuantoHfQuantizer(HfQuantizer):  # type: ignore[misc]
         """The model's own state dict, and what the file says of its format."""
         check_frozen(model, "save_pretrained")
         self.quantization_config.modules = quantization_map(model)
-        return None, dict(METADATA)
+        return None, file_metadata(model)
 
     def is_serializable(self) -> bool:
         """Yes."""
