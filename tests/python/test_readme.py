@@ -56,6 +56,17 @@ def test_what_the_readme_prints(
     assert 0 < float(error[1]) < 0.2
 
 
+def test_every_command_that_a_page_names_is_there() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in [ROOT / "README.md", ROOT / "HACKING.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text()
+        for name in re.findall(r"python -m ((?:examples|benchmarks)[\w.]*)", text):
+            path = ROOT.joinpath(*name.split("."))
+            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), name
+        for target in re.findall(r"(?:`|^)make ([a-z][\w-]*)", text, re.MULTILINE):
+            assert target in targets, f"{page.name}: make {target}"
+
+
 def test_every_fence_is_closed_and_named() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         fences = [line for line in page.read_text().splitlines() if line.startswith("```")]
