@@ -4,8 +4,10 @@
 #include "quanto/kernels/cpu/tables.h"
 
 // "panel_amx": activations of every dtype in tile registers, as bfloat16 terms;
-// "panel_amx_int8": int8 codes. The instruction set's other ways to run a
-// linear problem are those of avx512_bf16.
+// "panel_amx_int8": int8 codes; "panel_amx_dense": many rows of bfloat16 by
+// packed weights that are rounded to bfloat16, as a dense weight is. The
+// instruction set's other ways to run a linear problem are those of
+// avx512_bf16.
 
 namespace quanto::kernels {
 namespace {
@@ -14,12 +16,31 @@ namespace {
 constexpr int64_t kFewestRows = 5;
 
 bool panel_amx_supports(const LinearProblem& problem) {
-  return problem.m >= kFewestRows && word_tiles_support<AmxPairTiles>(problem);
+  return problem.m >= kFewestRows && word_tiles_support<AmxCodeTiles>(problem);
 }
 
 void panel_amx_run(const LinearProblem& problem, const LinearArgs& args,
                    Executor& executor) {
-  run_pair_tiles<AmxPairTiles>(problem, args, executor);
+  run_pair_tiles<AmxCodeTiles>(problem, args, executor);
+}
+
+/// Rows from which the scales of groups cost more in sums than in a panel.
+constexpr int64_t kFewestDenseRows = 256;
+
+bool panel_amx_dense_supports(const LinearProblem& problem) {
+  return problem.m >= kFewestDenseRows && bits_of(problem.weight) < 8 &&
+         problem.input == DType::kBFloat16 &&
+         problem.scale == DType::kBFloat16 &&
+         word_tiles_support<AmxWeightTiles>(problem);
+}
+
+void panel_amx_dense_run(const LinearProblem& problem, const LinearArgs& args,
+                         Executor& executor) {
+  if (problem.weight == QTypeId::kQInt2) {
+    run_words<QTypeId::kQInt2, AmxWeightTiles>(problem, args, executor);
+  } else {
+    run_words<QTypeId::kQInt4, AmxWeightTiles>(problem, args, executor);
+  }
 }
 
 bool panel_amx_int8_supports(const LinearProblem& problem) {
@@ -33,12 +54,13 @@ void panel_amx_int8_run(const LinearProblem& problem, const LinearArgs& args,
 
 constexpr LinearVariant kVariants[] = {
     {"panel_amx_int8", panel_amx_int8_supports, panel_amx_int8_run},
+    {"panel_amx_dense", panel_amx_dense_supports, panel_amx_dense_run},
     {"panel_amx", panel_amx_supports, panel_amx_run}};
 
 }  // namespace
 
 LinearTable linear_amx_bf16(bool has_int8) {
-  return has_int8 ? LinearTable{kVariants, 2} : LinearTable{kVariants + 1, 1};
+  return has_int8 ? LinearTable{kVariants, 3} : LinearTable{kVariants + 1, 2};
 }
 
 }  // namespace quanto::kernels

@@ -70,7 +70,7 @@ inline void load_panel_scales(const LinearProblem& problem,
 }
 
 /// Where kLanes outputs from `output` on have their codes at k; outputs past
-/// the last repeat it. `bytes` is the first row of bytes of their plane.
+/// the last repeat it. All of them lie in one plane.
 template <QTypeId kType>
 inline ColumnRun find_columns(const LinearProblem& problem,
                               const LinearArgs& args, const PanelPlan& plan,
@@ -79,19 +79,22 @@ inline ColumnRun find_columns(const LinearProblem& problem,
   const int64_t size = problem.group_size;
   constexpr int64_t kCodes = 8 / bits_of(kType);
   ColumnRun run;
-  alignas(64) int32_t shift[kLanes] = {};
-  for (int c = 0; c < kLanes; ++c) {
-    const int64_t row = smaller(output + c, last);
-    if (plan.planes == kCodes) {
-      run.codes[c] = data + row % plan.plane_rows * problem.k + k;
-      shift[c] = static_cast<int32_t>(row / plan.plane_rows * bits_of(kType));
-    } else {
-      const int64_t groups = problem.k / size;
-      const int64_t packed = ceil_div(problem.n * groups, kCodes);
-      const int64_t group_row = row * groups + k / size;
-      run.codes[c] = data + group_row % packed * size + k % size;
-      shift[c] = static_cast<int32_t>(group_row / packed * bits_of(kType));
+  if (plan.planes == kCodes) {
+    const int64_t plane = kCodes == 1 ? 0 : output / plan.plane_rows;
+    for (int c = 0; c < kLanes; ++c) {
+      const int64_t row = smaller(output + c, last) - plane * plan.plane_rows;
+      run.codes[c] = data + row * problem.k + k;
     }
+    run.shift = ibroadcast(static_cast<int32_t>(plane) * bits_of(kType));
+    return run;
+  }
+  alignas(64) int32_t shift[kLanes] = {};
+  const int64_t groups = problem.k / size;
+  const int64_t packed = ceil_div(problem.n * groups, kCodes);
+  for (int c = 0; c < kLanes; ++c) {
+    const int64_t group_row = smaller(output + c, last) * groups + k / size;
+    run.codes[c] = data + group_row % packed * size + k % size;
+    shift[c] = static_cast<int32_t>(group_row / packed * bits_of(kType));
   }
   run.shift = load_words(shift);
   return run;
@@ -156,9 +159,8 @@ void run_panel_unit(const LinearProblem& problem, const LinearArgs& args,
     }
   }
   for (int j = 0; j < plan.planes; ++j) {
-    finish_panel(problem, args, first_row + row0, rows,
-                 j * plan.plane_rows + begin, outputs,
-                 room.sums + j * plane_sums);
+    PanelEpilogue(problem, args, {j * plan.plane_rows + begin, outputs})
+        .store(first_row + row0, rows, room.sums + j * plane_sums);
   }
 }
 

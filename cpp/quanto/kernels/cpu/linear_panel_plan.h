@@ -103,28 +103,86 @@ inline OutputLanes output_lanes(const LinearProblem& problem,
   return lanes;
 }
 
-/// sums [rows][kPanelColumns] to the output, with scales and bias.
-inline void finish_panel(const LinearProblem& problem, const LinearArgs& args,
-                         int64_t first_row, int64_t rows, int64_t output,
-                         int64_t outputs, const float* sums) {
-  OutputLanes lanes[kPanelColumns / kLanes];
-  for (int64_t c = 0; c < outputs; c += kLanes) {
-    lanes[c / kLanes] =
-        output_lanes(problem, args, output + c, smaller(kLanes, outputs - c));
-  }
-  const bool biased = args.bias != nullptr;
-  // All of a row at once: it is one line of the cache.
-  for (int64_t r = 0; r < rows; ++r) {
-    const Vec by = broadcast(row_scale(problem, args, first_row + r));
-    for (int64_t c = 0; c < outputs; c += kLanes) {
-      const OutputLanes& at = lanes[c / kLanes];
-      Vec value = mul(mul(load(sums + r * kPanelColumns + c), at.scale), by);
-      if (biased) value = add(value, at.bias);
-      store_output(args.output, problem.activation,
-                   (first_row + r) * problem.n + output + c, value, at.count);
+/// Sums of a panel's outputs to the output, with scales and bias.
+class PanelEpilogue {
+ public:
+  PanelEpilogue(const LinearProblem& problem, const LinearArgs& args,
+                PanelOutputs outputs)
+      : problem_(problem), args_(args), outputs_(outputs) {
+    for (int64_t c = 0; c < outputs.count; c += kLanes) {
+      lanes_[c / kLanes] = output_lanes(problem, args, outputs.first + c,
+                                        smaller(kLanes, outputs.count - c));
     }
   }
-}
+
+  /// Asks for the lines that store() will write.
+  void prefetch(int64_t row, int64_t rows) const {
+    const int64_t size = size_of(problem_.activation);
+    auto* out = static_cast<uint8_t*>(args_.output) +
+                (row * problem_.n + outputs_.first) * size;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t at = 0; at < outputs_.count * size; at += kLineBytes) {
+        __builtin_prefetch(out + at, 1);
+      }
+      out += problem_.n * size;
+    }
+  }
+
+  /// Stores sums [rows][kPanelColumns] to rows [row, row + rows).
+  void store(int64_t row, int64_t rows, const float* sums) const {
+    if (outputs_.count < kPanelColumns) return store_some(row, rows, sums);
+    switch (problem_.activation) {
+      case DType::kFloat32:
+        return store_all<DType::kFloat32>(row, rows, sums);
+      case DType::kFloat16:
+        return store_all<DType::kFloat16>(row, rows, sums);
+      default:
+        return store_all<DType::kBFloat16>(row, rows, sums);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLineBytes = 64;
+
+  Vec output(const float* sums, const OutputLanes& lanes, Vec row_scale) const {
+    Vec value = mul(load(sums), lanes.scale);
+    if (problem_.input_scale != InputScale::kNone)
+      value = mul(value, row_scale);
+    return args_.bias == nullptr ? value : add(value, lanes.bias);
+  }
+
+  template <DType kDType>
+  void store_all(int64_t row, int64_t rows, const float* sums) const {
+    int64_t at = row * problem_.n + outputs_.first;
+    for (int64_t r = row; r < row + rows; ++r, at += problem_.n) {
+      const Vec by = broadcast(row_scale(problem_, args_, r));
+      // All of a row at once: it is one line of the cache.
+      QUANTO_UNROLL for (int c = 0; c < kPanelColumns; c += kLanes) {
+        Element<kDType>::store(args_.output, at + c,
+                               output(sums + c, lanes_[c / kLanes], by), All{});
+      }
+      sums += kPanelColumns;
+    }
+  }
+
+  void store_some(int64_t row, int64_t rows, const float* sums) const {
+    for (int64_t r = row; r < row + rows; ++r) {
+      const Vec by = broadcast(row_scale(problem_, args_, r));
+      for (int64_t c = 0; c < outputs_.count; c += kLanes) {
+        const OutputLanes& lanes = lanes_[c / kLanes];
+        store_output(args_.output, problem_.activation,
+                     r * problem_.n + outputs_.first + c,
+                     output(sums + c, lanes, by), lanes.count);
+      }
+      sums += kPanelColumns;
+    }
+  }
+
+  const LinearProblem& problem_;
+  const LinearArgs& args_;
+  PanelOutputs outputs_;
+  OutputLanes lanes_[kPanelColumns / kLanes];
+};
 
 }  // namespace
 }  // namespace quanto::kernels

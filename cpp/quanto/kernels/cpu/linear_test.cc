@@ -150,6 +150,40 @@ TEST_P(LinearTest, EveryVariantIsWithinTheBoundOfTheReference) {
   }
 }
 
+/// `want` of weights that were rounded to bfloat16 on the way.
+Expected with_rounded_weights(Expected want, int64_t k) {
+  // The bound is that many fp32 roundings of sum |x| |w|.
+  const double roundings = (kRoundings * static_cast<double>(k) + 2) * 0x1p-24;
+  for (double& bound : want.bound) bound += bound / roundings * 0x1p-9;
+  return want;
+}
+
+TEST(LinearDenseTest, ManyRowsAreWithinTheBoundOfTheReference) {
+  constexpr int64_t kMany = 291;
+  constexpr WeightShape kLarge[] = {
+      {34, 96, 32}, {66, 300, 300}, {132, 512, 128}, {70, 672, 96}};
+  for (const WeightKind& kind : weights_of(DType::kBFloat16)) {
+    if (kind.shift == ShiftKind::kNone) continue;
+    for (const WeightShape& shape : kLarge) {
+      const InputKind input_kind = {DType::kBFloat16, DType::kBFloat16,
+                                    InputScale::kNone};
+      const Weight weight(kind, shape, 1);
+      const Input input(input_kind, kMany, shape.k, 7);
+      const Expected exact = expected(weight, input, nullptr);
+      const Expected rounded = with_rounded_weights(exact, shape.k);
+      for (const int64_t m : {int64_t{256}, kMany}) {
+        for_each_variant(
+            weight.problem(m, input_kind), [&](const LinearVariant& variant) {
+              const bool rounds = variant.name == "panel_amx_dense";
+              check_variant(variant, weight, input, nullptr, m,
+                            rounds ? rounded : exact);
+            });
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 std::string name_of_param(const testing::TestParamInfo<Case>& test) {
   return name_of_case(test.param);
 }

@@ -185,9 +185,10 @@ struct AmxTilesOf {
   }
 };
 
-/// Activations of every dtype as terms, by codes as bfloat16.
+/// Activations of every dtype as terms, by codes or weights as bfloat16.
+template <typename PanelWords>
 struct AmxPairTiles : AmxTilesOf<false> {
-  using Words = PairWords;
+  using Words = PanelWords;
   /// A panel and the rows of a tile in the first cache: twice 16 KiB.
   static constexpr int64_t kDepth = 256;
   static constexpr int64_t kPadK = kVecPairsK;
@@ -200,6 +201,9 @@ struct AmxPairTiles : AmxTilesOf<false> {
   }
   static void finish(float* /*sums*/, int64_t /*count*/) {}
 };
+
+using AmxCodeTiles = AmxPairTiles<PairWords>;
+using AmxWeightTiles = AmxPairTiles<WeightPairWords>;
 
 /// Codes by codes, int8 or unsigned and of fewer bits.
 struct AmxByteTiles : AmxTilesOf<true> {

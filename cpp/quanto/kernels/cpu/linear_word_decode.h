@@ -15,6 +15,18 @@ namespace {
 /// k of a panel at most: 32 KiB of pairs.
 constexpr int64_t kWordDepth = 512;
 
+/// Scale and shift (in units of the weight) of kLanes columns of a panel.
+struct PanelLanes {
+  Vec scale;
+  Vec shift;
+};
+
+/// Whether a panel holds weights and not codes.
+template <typename Words>
+constexpr bool kHoldsWeights = requires(IVec v, PanelLanes lanes) {
+  Words::template decode<QTypeId::kQInt4>(v, v, lanes, &v);
+};
+
 /// bfloat16 pairs.
 struct PairWords {
   static constexpr int64_t kWordK = 2;
@@ -45,6 +57,43 @@ struct PairWords {
   }
 };
 
+#ifdef __AVX512BF16__
+/// Weights, not codes, as bfloat16 pairs: scale and shift are applied in fp32,
+/// then each weight is rounded once.
+struct WeightPairWords {
+  static constexpr int64_t kWordK = 2;
+
+  template <QTypeId kType>
+  static void decode(IVec bytes, IVec shift, const PanelLanes& lanes,
+                     IVec* out) {
+    const IVec codes = shift_right_each(bytes, shift);
+    out[0] =
+        pair(weight<kType, 0>(codes, lanes), weight<kType, 2>(codes, lanes));
+    out[1] =
+        pair(weight<kType, 1>(codes, lanes), weight<kType, 3>(codes, lanes));
+  }
+
+ private:
+  template <QTypeId kType, int kByte>
+  static Vec weight(IVec codes, const PanelLanes& lanes) {
+    constexpr int kCode = (1 << bits_of(kType)) - 1;
+    const Vec code =
+        to_float(iand(shift_right(codes, 8 * kByte), ibroadcast(kCode)));
+    return fms(lanes.scale, code, lanes.shift);
+  }
+
+  /// The instruction takes subnormal numbers for 0, as the products do.
+  static IVec pair(Vec low, Vec high) {
+    const __m512i order = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
+        6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const auto both =
+        reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v));
+    return {_mm512_permutexvar_epi16(order, both)};
+  }
+};
+#endif
+
 /// Four codes of an integer type. int8 is stored plus 128, unsigned, where
 /// kUnsigned.
 template <bool kUnsigned>
@@ -65,7 +114,8 @@ struct ByteWords {
 
 /// `count` k of kLanes columns to the panel rows from `out` on.
 template <QTypeId kType, typename Words>
-void decode_word_run(const ColumnRun& run, int64_t count, uint32_t* out) {
+void decode_word_run(const ColumnRun& run, int64_t count,
+                     const PanelLanes& lanes, uint32_t* out) {
   constexpr int64_t kRows = kQuad / Words::kWordK;
   for (int64_t k = 0; k < count; k += kVecBytes) {
     const int64_t bytes = smaller(kVecBytes, count - k);
@@ -82,7 +132,11 @@ void decode_word_run(const ColumnRun& run, int64_t count, uint32_t* out) {
     transpose(words);
     for (int64_t i = 0; i < bytes; i += kQuad) {
       IVec rows[kRows];
-      Words::template decode<kType>(words[i / kQuad], run.shift, rows);
+      if constexpr (kHoldsWeights<Words>) {
+        Words::template decode<kType>(words[i / kQuad], run.shift, lanes, rows);
+      } else {
+        Words::template decode<kType>(words[i / kQuad], run.shift, rows);
+      }
       QUANTO_UNROLL for (int64_t r = 0; r < kRows; ++r) {
         _mm512_storeu_si512(out, rows[r].v);
         out += kPanelColumns;
@@ -91,13 +145,16 @@ void decode_word_run(const ColumnRun& run, int64_t count, uint32_t* out) {
   }
 }
 
-/// Outputs [output, last] of k in [k0, k0 + depth) to the panel.
+/// Outputs [output, last] of k in [k0, k0 + depth) to the panel. `scales` of
+/// the groups from k0's on are read where the panel holds weights.
 template <QTypeId kType, typename Words>
 void decode_word_panel(const LinearProblem& problem, const LinearArgs& args,
                        const PanelPlan& plan, int64_t output, int64_t last,
-                       int64_t k0, int64_t depth, uint32_t* panel) {
+                       int64_t k0, int64_t depth, const PanelScales& scales,
+                       uint32_t* panel) {
   const int64_t size = problem.group_size;
-  const bool whole = plan.planes == 8 / bits_of(kType);
+  // Bytes of an output are contiguous over all of k, or within a group.
+  const bool whole = plan.planes == 8 / bits_of(kType) && !kHoldsWeights<Words>;
   for (int half = 0; half < kPanelColumns; half += kLanes) {
     for (int64_t k = 0; k < depth;) {
       const int64_t left = depth - k;
@@ -105,9 +162,34 @@ void decode_word_panel(const LinearProblem& problem, const LinearArgs& args,
           whole ? left : smaller(left, size - (k0 + k) % size);
       const ColumnRun run =
           find_columns<kType>(problem, args, plan, output + half, last, k0 + k);
+      PanelLanes lanes = {};
+      if constexpr (kHoldsWeights<Words>) {
+        const int64_t group = (k0 + k) / size - k0 / size;
+        lanes = {load(scales.scale + group * kPanelColumns + half),
+                 load(scales.shift + group * kPanelColumns + half)};
+      }
       decode_word_run<kType, Words>(
-          run, count, panel + k / Words::kWordK * kPanelColumns + half);
+          run, count, lanes, panel + k / Words::kWordK * kPanelColumns + half);
       k += count;
+    }
+  }
+}
+
+/// Asks for the codes that decode_word_panel() will read, where those of an
+/// output stand together.
+template <QTypeId kType>
+void prefetch_panel(const LinearProblem& problem, const LinearArgs& args,
+                    const PanelPlan& plan, int64_t output, int64_t last,
+                    int64_t k0, int64_t depth) {
+  constexpr int64_t kLineBytes = 64;
+  if (plan.planes != 8 / bits_of(kType)) return;
+  for (int half = 0; half < kPanelColumns; half += kLanes) {
+    const ColumnRun run =
+        find_columns<kType>(problem, args, plan, output + half, last, k0);
+    for (const uint8_t* codes : run.codes) {
+      for (int64_t k = 0; k < depth; k += kLineBytes) {
+        __builtin_prefetch(codes + k, 0, 2);
+      }
     }
   }
 }

@@ -24,8 +24,11 @@ KPlan plan_k(const LinearProblem& problem) {
   const int64_t terms = terms_of(problem.input);
   // More terms of x do not fit beside a panel anyway, and use it longer.
   const int64_t depth = terms == 1 ? Tiles::kDepth : kWordDepth;
-  const int64_t part = smaller(
-      problem.group_size, bits_of(problem.weight) == 8 ? depth : kWordDepth);
+  // Scales of groups are applied to the sums of parts, or are in the panel.
+  const bool whole =
+      bits_of(problem.weight) == 8 || kHoldsWeights<typename Tiles::Words>;
+  const int64_t part = whole ? smaller(problem.k, depth)
+                             : smaller(problem.group_size, kWordDepth);
   return {part,
           larger(part, depth / part * part),
           ceil_div(problem.k, part),
@@ -71,7 +74,10 @@ template <typename Words>
 WordRoom word_room(const LinearProblem& problem, const KPlan& k_plan,
                    int64_t sums, Executor& executor) {
   constexpr int64_t kPanel = kWordDepth / Words::kWordK * kPanelColumns;
-  const int64_t scales = k_plan.block / k_plan.part * kPanelColumns;
+  // A panel of weights may start and end inside a group.
+  const int64_t scales =
+      (k_plan.block / smaller(k_plan.part, problem.group_size) + 2) *
+      kPanelColumns;
   auto* room = reinterpret_cast<float*>(executor.scratch(
       static_cast<size_t>(sums + kPanel + 2 * scales) * sizeof(float)));
   float* scale = room + sums + kPanel;
@@ -81,16 +87,18 @@ WordRoom word_room(const LinearProblem& problem, const KPlan& k_plan,
            problem.shift == ShiftKind::kInteger}};
 }
 
-/// Scales and shifts (in units of the weight) of the parts of a panel.
-inline void load_part_scales(const LinearProblem& problem,
-                             const LinearArgs& args, const KPlan& k_plan,
-                             int64_t output, int64_t outputs, int64_t k0,
-                             int64_t depth, const PanelScales& out) {
-  const int64_t parts = ceil_div(depth, k_plan.part);
-  load_panel_scales(problem, args, output, outputs, k0 / problem.group_size,
-                    parts, out);
+/// Scales and shifts (in units of the weight) of the groups that k in [k0, k0 +
+/// depth) of a panel lies in.
+inline void load_word_scales(const LinearProblem& problem,
+                             const LinearArgs& args, PanelOutputs outputs,
+                             int64_t k0, int64_t depth,
+                             const PanelScales& out) {
+  const int64_t first = k0 / problem.group_size;
+  const int64_t groups = (k0 + depth - 1) / problem.group_size - first + 1;
+  load_panel_scales(problem, args, outputs.first, outputs.count, first, groups,
+                    out);
   if (!out.integer) return;
-  for (int64_t i = 0; i < parts * kPanelColumns; i += kLanes) {
+  for (int64_t i = 0; i < groups * kPanelColumns; i += kLanes) {
     store(out.shift + i, mul(load(out.shift + i), load(out.scale + i)));
   }
 }

@@ -30,38 +30,41 @@ struct UnitRows {
   int64_t end;
 };
 
-/// sums (+)= rows times the panel of k in [k, k + depth).
+/// The rows of a tile by the panel of k in [k, k + depth).
 template <bool kScaled, typename Tiles>
-void multiply_panel(const KPlan& k_plan, const TileInput& input,
-                    const UnitRows& unit, const WordRoom& room, int64_t k,
+void multiply_parts(const KPlan& k_plan, const TileInput& input,
+                    const WordRoom& room, int64_t row, int64_t rows, int64_t k,
                     int64_t depth, float* sums) {
   constexpr int64_t kWordK = Tiles::Words::kWordK;
-  for (int64_t r = unit.begin; r < unit.end; r += Tiles::kRows) {
-    const int64_t rows = smaller(Tiles::kRows, unit.end - r);
-    const int64_t k_words = k_plan.terms * Tiles::padded(rows);
-    const uint32_t* tile = input.tiles + r * k_plan.row_words;
-    for (int64_t at = 0; at < depth; at += k_plan.part) {
-      const int64_t group = at / k_plan.part * kPanelColumns;
-      const int64_t part_k = smaller(k_plan.part, depth - at);
-      TilePart part = {tile + (k + at) / kWordK * k_words,
-                       room.panel + at / kWordK * kPanelColumns,
-                       round_up(part_k, Tiles::kPadK) / kWordK,
-                       k_plan.terms,
-                       nullptr,
-                       nullptr,
-                       nullptr};
-      if constexpr (kScaled) {
-        part.scale = room.scales.scale + group;
-        part.shift = room.scales.shift + group;
-      }
-      if constexpr (kScaled || Tiles::kSums) {
-        part.x_sums =
-            input.x_sums + r * k_plan.parts + (k + at) / k_plan.part * rows;
-      }
-      Tiles::multiply(part, rows, k + at == 0,
-                      sums + (r - unit.begin) * kPanelColumns);
+  const int64_t k_words = k_plan.terms * Tiles::padded(rows);
+  const uint32_t* tile = input.tiles + row * k_plan.row_words;
+  for (int64_t at = 0; at < depth; at += k_plan.part) {
+    const int64_t group = at / k_plan.part * kPanelColumns;
+    const int64_t part_k = smaller(k_plan.part, depth - at);
+    TilePart part = {tile + (k + at) / kWordK * k_words,
+                     room.panel + at / kWordK * kPanelColumns,
+                     round_up(part_k, Tiles::kPadK) / kWordK,
+                     k_plan.terms,
+                     nullptr,
+                     nullptr,
+                     nullptr};
+    if constexpr (kScaled) {
+      part.scale = room.scales.scale + group;
+      part.shift = room.scales.shift + group;
     }
+    if constexpr (kScaled || Tiles::kSums) {
+      part.x_sums =
+          input.x_sums + row * k_plan.parts + (k + at) / k_plan.part * rows;
+    }
+    Tiles::multiply(part, rows, k + at == 0, sums);
   }
+}
+
+/// Whether an infinity of x becomes NaN: in its later terms (linear_terms.h),
+/// or in the difference of a scaled and a shifted sum.
+template <bool kScaled>
+bool may_lose_infinities(const KPlan& k_plan) {
+  return k_plan.terms > 1 || kScaled;
 }
 
 inline bool all_finite(const float* sums, int64_t count) {
@@ -73,6 +76,37 @@ inline bool all_finite(const float* sums, int64_t count) {
   return !any_nan(seen);
 }
 
+/// The tiles of a unit by the panel of k in [k, k + depth), to sums [padded
+/// rows][kPanelColumns]; with the last k to the output, a tile's sums while
+/// they are in the first cache. False if one of them is not finite.
+template <bool kScaled, typename Tiles>
+bool multiply_panel(const LinearProblem& problem, const KPlan& k_plan,
+                    const TileInput& input, const UnitRows& unit,
+                    const WordRoom& room, int64_t k, int64_t depth,
+                    const PanelEpilogue& epilogue, float* sums) {
+  const bool last = k + depth == problem.k;
+  bool finite = true;
+  const auto rows_of = [&](int64_t row) {
+    return smaller(Tiles::kRows, unit.end - row);
+  };
+  const auto finish = [&](int64_t row) {
+    float* done = sums + (row - unit.begin) * kPanelColumns;
+    const int64_t count = rows_of(row) * kPanelColumns;
+    if constexpr (!kScaled) Tiles::finish(done, count);
+    finite = finite &&
+             (!may_lose_infinities<kScaled>(k_plan) || all_finite(done, count));
+    epilogue.store(unit.first + row, rows_of(row), done);
+  };
+  for (int64_t row = unit.begin; row < unit.end; row += Tiles::kRows) {
+    if (last) epilogue.prefetch(unit.first + row, rows_of(row));
+    multiply_parts<kScaled, Tiles>(k_plan, input, room, row, rows_of(row), k,
+                                   depth,
+                                   sums + (row - unit.begin) * kPanelColumns);
+    if (last) finish(row);
+  }
+  return finite;
+}
+
 /// One unit: some rows, and the column blocks from `first_block` on. Rows of a
 /// block of k stay in the second cache while the unit's panels pass. False if a
 /// sum is not finite.
@@ -82,42 +116,40 @@ bool run_word_unit(const LinearProblem& problem, const LinearArgs& args,
                    const TileInput& input, const UnitRows& unit,
                    int64_t first_block, Executor& executor) {
   using Words = typename Tiles::Words;
-  constexpr bool kScaled = bits_of(kType) < 8;
-  const int64_t rows = unit.end - unit.begin;
-  const int64_t panel_sums = Tiles::padded(rows) * kPanelColumns;
+  constexpr bool kScaled = bits_of(kType) < 8 && !kHoldsWeights<Words>;
+  const int64_t panel_sums =
+      Tiles::padded(unit.end - unit.begin) * kPanelColumns;
   const int64_t panels =
       plan.planes * smaller(plan.unit_blocks, plan.column_blocks - first_block);
   const WordRoom room =
       word_room<Words>(problem, k_plan, panels * panel_sums, executor);
+  bool finite = true;
   Tiles::begin();
   for (int64_t k = 0; k < problem.k; k += k_plan.block) {
     const int64_t depth = smaller(k_plan.block, problem.k - k);
     for (int64_t p = 0; p < panels; ++p) {
       const PanelOutputs at = panel_outputs(plan, first_block, p);
+      if constexpr (bits_of(kType) < 8) {
+        load_word_scales(problem, args, at, k, depth, room.scales);
+      }
       decode_word_panel<kType, Words>(problem, args, plan, at.first,
                                       at.first + at.count - 1, k, depth,
-                                      room.panel);
+                                      room.scales, room.panel);
       pad_panel<Words>(depth, Tiles::kPadK, room.panel);
-      if constexpr (kScaled) {
-        load_part_scales(problem, args, k_plan, at.first, at.count, k, depth,
-                         room.scales);
-      }
-      multiply_panel<kScaled, Tiles>(k_plan, input, unit, room, k, depth,
-                                     room.sums + p * panel_sums);
+      const bool more = p + 1 < panels;
+      const PanelOutputs next =
+          panel_outputs(plan, first_block, more ? p + 1 : 0);
+      const int64_t next_k = more ? k : k + depth;
+      prefetch_panel<kType>(problem, args, plan, next.first,
+                            next.first + next.count - 1, next_k,
+                            smaller(depth, problem.k - next_k));
+      const PanelEpilogue epilogue(problem, args, at);
+      finite &= multiply_panel<kScaled, Tiles>(problem, k_plan, input, unit,
+                                               room, k, depth, epilogue,
+                                               room.sums + p * panel_sums);
     }
   }
   Tiles::end();
-  bool finite = true;
-  for (int64_t p = 0; p < panels; ++p) {
-    const PanelOutputs at = panel_outputs(plan, first_block, p);
-    float* sums = room.sums + p * panel_sums;
-    if constexpr (!kScaled) Tiles::finish(sums, rows * kPanelColumns);
-    if (k_plan.terms > 1) {
-      finite = finite && all_finite(sums, rows * kPanelColumns);
-    }
-    finish_panel(problem, args, unit.first + unit.begin, rows, at.first,
-                 at.count, sums);
-  }
   return finite;
 }
 
@@ -157,7 +189,8 @@ void run_words(const LinearProblem& problem, const LinearArgs& args,
   const int64_t words = block * k_plan.row_words;
   auto* room = reinterpret_cast<uint32_t*>(executor.workspace(
       static_cast<size_t>(words + block * k_plan.parts) * sizeof(uint32_t)));
-  const bool sums = Tiles::kSums || problem.shift != ShiftKind::kNone;
+  const bool sums = Tiles::kSums || (problem.shift != ShiftKind::kNone &&
+                                     !kHoldsWeights<typename Tiles::Words>);
   const TileInput input = {
       room, sums ? reinterpret_cast<float*>(room + words) : nullptr};
   bool finite = true;
@@ -166,8 +199,8 @@ void run_words(const LinearProblem& problem, const LinearArgs& args,
                                           smaller(most_rows, problem.m - m0),
                                           executor);
   }
-  // An infinity or a NaN of x or of the weight, or an overflow: the terms of x
-  // turn each of them into NaN, where fp32 may not.
+  // An infinity or a NaN of x or of the weight, or an overflow: here each may
+  // become NaN where it would not in fp32.
   if (!finite) run_panels<kType>(problem, args, executor);
 }
 
