@@ -74,8 +74,8 @@ def _linear_line(record: Record, base: Record, limits: Limits) -> list[str]:
     compute = limits.compute_seconds(record.operations, record.dtype)
     return [
         *start,
-        _spread(time, 1e6, 1),
-        _spread(ratio(record, base), 1, 2) if record is not base and not base.error else "",
+        spread(time, 1e6, 1),
+        spread(ratio(record, base), 1, 2) if record is not base and not base.error else "",
         f"{1e-9 * record.bytes_read / time.median:.1f}",
         f"{1e-9 * record.operations / time.median:.0f}",
         f"{1e6 * memory:.1f}",
@@ -95,10 +95,10 @@ def overhead(records: list[Record]) -> str:
         else:
             share, over = "", ""
             if record is not base:
-                share = _spread(ratio(record, base), 1, 2)
+                share = spread(ratio(record, base), 1, 2)
                 pairs = zip(record.seconds, base.seconds, strict=True)
-                over = _spread(Spread.of([own - other for own, other in pairs]), 1e6, 2)
-            lines.append([*start, _spread(Spread.of(record.seconds), 1e6, 2), share, over])
+                over = spread(Spread.of([own - other for own, other in pairs]), 1e6, 2)
+            lines.append([*start, spread(Spread.of(record.seconds), 1e6, 2), share, over])
     header = ["64 x 64, one row", "library", "layer", "call", "us", "/ torch", "us over torch"]
     return table(header, lines)
 
@@ -115,9 +115,7 @@ def quantize(cases: list[dict[str, Any]], limits: Limits) -> str:
         size = 1e-9 * case["n"] * case["k"] * (4 if case["dtype"] == "float32" else 2)
         speeds = Spread.of([size / seconds for seconds in case["seconds"]])
         copies = Spread.of([size / seconds for seconds in case["copy_seconds"]])
-        lines.append(
-            [*line, _spread(speeds, 1, 3), _spread(copies, 1, 2), f"{limits.copy_gbs:.1f}"]
-        )
+        lines.append([*line, spread(speeds, 1, 3), spread(copies, 1, 2), f"{limits.copy_gbs:.1f}"])
     header = ["size", "dtype", "library", "scheme", "GB/s", "torch copy GB/s", "copy limit GB/s"]
     return table(header, lines)
 
@@ -134,8 +132,8 @@ def block(records: list[BlockRecord]) -> str:
                 record.dtype,
                 str(record.rows),
                 record.scheme,
-                _spread(Spread.of(record.seconds), 1e3, 2),
-                "" if record is twin else _spread(share, 1, 2),
+                spread(Spread.of(record.seconds), 1e3, 2),
+                "" if record is twin else spread(share, 1, 2),
             ]
         )
     features = records[0].hidden
@@ -145,11 +143,12 @@ def block(records: list[BlockRecord]) -> str:
 def startup(seconds: dict[str, list[float]]) -> str:
     """Milliseconds of a process that imports."""
     added = [own - other for own, other in zip(seconds["quanto"], seconds["torch"], strict=True)]
-    lines = [[name, _spread(Spread.of(values), 1e3, 0)] for name, values in seconds.items()]
-    lines.append(["added by quanto", _spread(Spread.of(added), 1e3, 0)])
+    lines = [[name, spread(Spread.of(values), 1e3, 0)] for name, values in seconds.items()]
+    lines.append(["added by quanto", spread(Spread.of(added), 1e3, 0)])
     return table(["import", "ms"], lines)
 
 
-def _spread(value: Spread, unit: float, digits: int) -> str:
+def spread(value: Spread, unit: float, digits: int) -> str:
+    """`median [low-high]` in that unit."""
     median, low, high = (f"{unit * v:.{digits}f}" for v in (value.median, value.low, value.high))
     return f"{median} [{low}-{high}]"

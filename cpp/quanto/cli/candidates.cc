@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "quanto/cli/failure.h"
-#include "quanto/cli/patterns.h"
+#include "quanto/core/patterns.h"
 #include "quanto/formats/quanto.h"
 #include "quanto/formats/tensors.h"
 

@@ -6,8 +6,8 @@
 
 #include "quanto/cli/candidates.h"
 #include "quanto/cli/failure.h"
-#include "quanto/cli/patterns.h"
 #include "quanto/core/grouping.h"
+#include "quanto/core/patterns.h"
 
 namespace quanto::cli {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quanto/cli/patterns.h"
+#include "quanto/core/patterns.h"
 
 #include <gtest/gtest.h>
 

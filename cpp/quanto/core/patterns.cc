@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quanto/cli/patterns.h"
+#include "quanto/core/patterns.h"
 
 #include <fnmatch.h>
 
 #include <algorithm>
 
-namespace quanto::cli {
+namespace quanto {
 
 bool matches(const std::string& name, const std::string& pattern) {
   return ::fnmatch(pattern.c_str(), name.c_str(), FNM_NOESCAPE) == 0;
@@ -28,4 +28,4 @@ bool names_it(const std::string& name, const std::string& pattern) {
          matches(name, pattern) && matches(leaf_of(name), last);
 }
 
-}  // namespace quanto::cli
+}  // namespace quanto

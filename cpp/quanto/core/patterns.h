@@ -7,7 +7,7 @@
 // Shell patterns of dotted module names, as `include` and `exclude` of
 // quantize() in Python take them.
 
-namespace quanto::cli {
+namespace quanto {
 
 /// `*`, `?`, `[abc]`, `[!abc]`; a dot is a character like any other.
 bool matches(const std::string& name, const std::string& pattern);
@@ -22,4 +22,4 @@ std::string leaf_of(const std::string& name);
 /// "model.*" do not.
 bool names_it(const std::string& name, const std::string& pattern);
 
-}  // namespace quanto::cli
+}  // namespace quanto

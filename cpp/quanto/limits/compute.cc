@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "probe_compute.h"
+#include "quanto/limits/compute.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -11,7 +11,7 @@
 // Each loop keeps twelve independent accumulators in registers: enough to cover
 // the latency of one instruction on every port that takes it.
 
-namespace quanto::probe {
+namespace quanto::limits {
 namespace {
 
 constexpr int kChains = 12;
@@ -177,4 +177,4 @@ std::vector<Compute> available_computes() {
   return computes;
 }
 
-}  // namespace quanto::probe
+}  // namespace quanto::limits

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace quanto::probe {
+namespace quanto::limits {
 
 /// One way of multiplying and adding in registers. `run` performs
 /// `count * operations` of them (an addition and a multiplication are two).
@@ -19,4 +19,4 @@ struct Compute {
 /// tile registers are asked for here.
 std::vector<Compute> available_computes();
 
-}  // namespace quanto::probe
+}  // namespace quanto::limits
