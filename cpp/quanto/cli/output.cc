@@ -135,9 +135,11 @@ void write_folder(const io::Checkpoint& input, const Output& output,
   open_partial(partial, output.settings);
   const auto files = files_to_write(output, partial, options);
   Progress progress(input_bytes(files));
+  std::vector<Target> targets;
   for (const FilePlan* file : files) {
-    write_plan(*file, fs::path(partial) / file->name, progress);
+    targets.push_back({file, fs::path(partial) / file->name});
   }
+  write_files(targets, progress);
   progress.finish();
   if (options.part) {
     fmt::print(
@@ -209,7 +211,7 @@ void write_output(const io::Checkpoint& input, const Output& output,
     return;
   }
   Progress progress(output.files[0].input_bytes());
-  write_plan(output.files[0], path, progress);
+  write_files({{output.files.data(), path}}, progress);
   progress.finish();
 }
 

@@ -58,11 +58,10 @@ void Progress::finish() {
 }
 
 void Progress::show(Clock::time_point now) {
+  if (done_ == 0) return;  // tensors without elements: no rate, no time left
   shown_ = now;
   const double time = seconds(now - start_);
-  const double share =
-      total_ == 0 ? 1.0
-                  : static_cast<double>(done_) / static_cast<double>(total_);
+  const double share = static_cast<double>(done_) / static_cast<double>(total_);
   const auto rate = static_cast<uint64_t>(static_cast<double>(done_) / time);
   const auto left = static_cast<int64_t>(time / share * (1 - share));
   const std::string numbers =

@@ -26,10 +26,11 @@ Step quantize_step(const Checkpoint::Found& input, const std::string& module,
   step.inputs = {input};
   step.outputs = formats::stored_tensors(module, choice.facts, weight.dtype,
                                          weight.rows, weight.columns);
-  step.make = [weight, module, choice, &executor, input] {
+  step.make = [weight, module, choice, &executor,
+               input](std::vector<formats::NamedBuffer>& made) {
     try {
-      return formats::quantize_weight(module, weight, choice.facts,
-                                      choice.optimizer, executor);
+      formats::quantize_weight(module, weight, choice.facts, choice.optimizer,
+                               made, executor);
     } catch (const std::invalid_argument& error) {
       fail("{}: '{}': {}", input.file->path(), input.tensor->name,
            error.what());

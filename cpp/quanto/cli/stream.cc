@@ -2,7 +2,9 @@
 #include "quanto/cli/stream.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
+#include <memory>
 #include <utility>
 
 #include "quanto/cli/background.h"
@@ -37,6 +39,100 @@ std::vector<io::TensorInfo> outputs_of(const FilePlan& plan) {
   return outputs;
 }
 
+/// Asks for what the next steps read, beside the calling thread: a system whose
+/// queue is full lets who asks wait.
+class ReadAhead {
+ public:
+  explicit ReadAhead(const std::vector<Target>& targets) {
+    uint64_t bytes = 0;
+    for (const Target& target : targets) {
+      for (const Step& step : target.plan->steps) {
+        steps_.push_back(&step);
+        ends_.push_back(bytes += step.input_bytes());
+      }
+    }
+  }
+
+  /// To be called before each step is worked on.
+  void advance() {
+    const uint64_t until = ends_[next_++] + kBytesAhead;
+    const size_t first = asked_;
+    while (asked_ < steps_.size() &&
+           (asked_ <= next_ || ends_[asked_ - 1] < until)) {
+      ++asked_;
+    }
+    if (first == asked_) return;
+    asking_.run([this, first, end = asked_] {
+      for (size_t i = first; i < end; ++i) prefetch(*steps_[i]);
+    });
+  }
+
+ private:
+  /// Enough to keep a disk busy; the next step is asked for in any case.
+  static constexpr uint64_t kBytesAhead = uint64_t{128} << 20;
+
+  std::vector<const Step*> steps_;
+  std::vector<uint64_t> ends_;  ///< of each, in bytes of all inputs
+  size_t next_ = 0;             ///< the step after the one worked on
+  size_t asked_ = 0;            ///< how many were asked for
+  Background asking_;
+};
+
+/// The steps of all files, and the work that goes on beside the calling thread.
+class Stream {
+ public:
+  Stream(const std::vector<Target>& targets, Progress& progress)
+      : ahead_(targets), progress_(progress) {}
+
+  void write(const Target& target) {
+    const FilePlan& plan = *target.plan;
+    const auto file = std::make_shared<Writer>(
+        unwrap(Writer::create(target.path, plan.metadata, outputs_of(plan))));
+    if (plan.steps.empty()) check(file->commit());
+    for (const Step& step : plan.steps) {
+      ahead_.advance();
+      write(step, file, &step == &plan.steps.back());
+      progress_.add(step.input_bytes());
+    }
+  }
+
+  void finish() {
+    writing_.wait();
+    closing_.wait();
+  }
+
+ private:
+  using Writer = io::SafetensorsWriter;
+
+  void write(const Step& step, const std::shared_ptr<Writer>& file, bool last) {
+    std::vector<formats::NamedBuffer>* made = nullptr;
+    if (step.make) {
+      made = &made_[turn_++ % made_.size()];
+      step.make(*made);
+      release(step);
+    }
+    writing_.run([this, &step, made, file, last] {
+      if (made != nullptr) {
+        for (const auto& [name, buffer] : *made) {
+          check(file->write(name, buffer.bytes()));
+        }
+      } else {
+        check(file->write(step.outputs[0].name, bytes_of(step.inputs[0])));
+        release(step);
+      }
+      if (last) closing_.run([file] { check(file->commit()); });
+    });
+  }
+
+  ReadAhead ahead_;
+  Progress& progress_;
+  /// One is made while the other is written.
+  std::array<std::vector<formats::NamedBuffer>, 2> made_;
+  size_t turn_ = 0;
+  Background closing_;  ///< of the file before; run by writing_ only
+  Background writing_;
+};
+
 }  // namespace
 
 uint64_t Step::input_bytes() const {
@@ -65,32 +161,10 @@ uint64_t FilePlan::output_bytes() const {
   return bytes;
 }
 
-void write_plan(const FilePlan& plan, const std::string& path,
-                Progress& progress) {
-  auto writer = unwrap(
-      io::SafetensorsWriter::create(path, plan.metadata, outputs_of(plan)));
-  Background background;
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const Step& step = plan.steps[i];
-    if (i + 1 < plan.steps.size()) prefetch(plan.steps[i + 1]);
-    if (step.make) {
-      auto buffers = step.make();
-      release(step);
-      background.run([&writer, made = std::move(buffers)] {
-        for (const auto& [name, buffer] : made) {
-          check(writer.write(name, buffer.bytes()));
-        }
-      });
-    } else {
-      background.run([&writer, &step] {
-        check(writer.write(step.outputs[0].name, bytes_of(step.inputs[0])));
-        release(step);
-      });
-    }
-    progress.add(step.input_bytes());
-  }
-  background.wait();
-  check(writer.commit());
+void write_files(const std::vector<Target>& targets, Progress& progress) {
+  Stream stream(targets, progress);
+  for (const Target& target : targets) stream.write(target);
+  stream.finish();
 }
 
 bool is_written(const FilePlan& plan, const std::string& path) {

@@ -17,8 +17,9 @@ namespace quanto::cli {
 struct Step {
   std::vector<io::Checkpoint::Found> inputs;
   std::vector<io::TensorInfo> outputs;
-  /// Makes the data of `outputs`; empty: the input is copied.
-  std::function<std::vector<formats::NamedBuffer>()> make;
+  /// Turns its argument, whose memory may be used again, into the data of
+  /// `outputs`; empty: the input is copied.
+  std::function<void(std::vector<formats::NamedBuffer>&)> make;
 
   [[nodiscard]] uint64_t input_bytes() const;
 };
@@ -35,11 +36,17 @@ struct FilePlan {
   [[nodiscard]] uint64_t output_bytes() const;
 };
 
-/// Writes the file: one step after the other, the data of each on its way to
-/// the disk while the next is made and the one after that is read. Memory is
-/// that of two steps' results, whatever the size of the file.
-void write_plan(const FilePlan& plan, const std::string& path,
-                Progress& progress);
+/// An output file and where it goes.
+struct Target {
+  const FilePlan* plan;
+  std::string path;
+};
+
+/// Writes the files, one step after the other: while a step's data is made,
+/// that of the one before is on its way to the file, that of the next ones is
+/// read, and the file before is brought to the disk. A file appears when it is
+/// whole. Memory is that of two steps' results, whatever the size of the files.
+void write_files(const std::vector<Target>& targets, Progress& progress);
 
 /// Whether the file is there and holds exactly what the plan says.
 bool is_written(const FilePlan& plan, const std::string& path);

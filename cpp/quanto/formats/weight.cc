@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/formats/weight.h"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "quanto/core/float_convert.h"
 #include "quanto/core/grouping.h"
+#include "quanto/core/packing.h"
+#include "quanto/formats/blocks.h"
 #include "quanto/kernels/cpu/dispatch.h"
 #include "quanto/scale/absmax.h"
 #include "quanto/scale/hqq.h"
@@ -34,52 +38,117 @@ GroupLayout layout_of(int64_t rows, int64_t columns, WeightFacts facts) {
   return {false, rows, columns / width, width};
 }
 
+/// Elements of a block: they, what is made of them and what lies between stay
+/// in the second cache.
+constexpr int64_t kBlockElements = 65536;
+
+int64_t block_of(int64_t elements) {
+  return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, elements));
+}
+
+/// A weight of 8 bits: row by row.
 void quantize_bytes(const Matrix& weight, const QType& type,
                     std::vector<NamedBuffer>& out, Executor& executor) {
-  const AxisView view = view_of(weight.rows, weight.columns);
-  void* scale = out[1].buffer.data();
-  scale::absmax(weight.data, weight.dtype, view, type, scale, executor);
-  kernels::kernels().quantize_symmetric(weight.data, weight.dtype, view, scale,
-                                        type.storage, out[0].buffer.data(),
-                                        executor);
+  const auto* base = static_cast<const std::byte*>(weight.data);
+  std::byte* codes = out[0].buffer.data();
+  std::byte* scales = out[1].buffer.data();
+  const int64_t size = size_of(weight.dtype), width = weight.columns;
+  for_blocks(weight.rows, block_of(width), executor,
+             [&](int64_t begin, int64_t end, Executor& serial) {
+               const void* rows = base + begin * width * size;
+               const AxisView view = view_of(end - begin, width);
+               std::byte* scale = scales + begin * size;
+               scale::absmax(rows, weight.dtype, view, type, scale, serial);
+               kernels::kernels().quantize_symmetric(
+                   rows, weight.dtype, view, scale, type.storage,
+                   codes + begin * width, serial);
+             });
+}
+
+/// A weight of 4 or 2 bits, as rows of groups.
+struct Groups {
+  const std::byte* base;
+  DType dtype;
+  int bits;
+  int64_t rows;
+  int64_t width;
+  std::byte* scale;
+  std::byte* shift;
+
+  /// Codes of rows [first, first + count); with `choose` scale and shift too.
+  void quantize(int64_t first, int64_t count, bool choose, uint8_t* codes,
+                Executor& executor) const {
+    const int64_t size = size_of(dtype);
+    const GroupLayout layout{false, count, 1, width};
+    const void* from = base + first * width * size;
+    std::byte* scales = scale + first * size;
+    std::byte* shifts = shift + first * size;
+    if (choose) {
+      scale::max(from, dtype, layout, bits, scales, shifts, executor);
+    }
+    kernels::kernels().quantize_affine(from, dtype, layout, bits, scales,
+                                       shifts, ShiftKind::kFloat, codes,
+                                       executor);
+  }
+};
+
+/// Packs by blocks of packed rows, whose items are rows of as many places.
+void quantize_groups(const Groups& groups, bool choose, uint8_t* out,
+                     Executor& executor) {
+  const int64_t planes = codes_per_byte(groups.bits);
+  const int64_t packed = packed_rows(groups.rows, groups.bits);
+  const int64_t width = groups.width;
+  for_blocks(
+      packed, block_of(planes * width), executor,
+      [&](int64_t begin, int64_t end, Executor& serial) {
+        const int64_t most = end - begin;
+        // Zero where the last plane ends before the others.
+        std::vector<uint8_t> codes(static_cast<size_t>(planes * most * width));
+        for (int64_t plane = 0; plane < planes; ++plane) {
+          const int64_t first = plane * packed + begin;
+          const int64_t count = std::min(most, groups.rows - first);
+          if (count <= 0) break;
+          groups.quantize(first, count, choose,
+                          codes.data() + plane * most * width, serial);
+        }
+        kernels::kernels().pack(codes.data(), planes * most, width, groups.bits,
+                                out + begin * width, serial);
+      });
 }
 
 void quantize_bits(const Matrix& weight, WeightFacts facts, Optimizer optimizer,
                    std::vector<NamedBuffer>& out, Executor& executor) {
-  const int bits = qtype(facts.qtype).bits;
   const GroupLayout layout = layout_of(weight.rows, weight.columns, facts);
-  void* scale = out[1].buffer.data();
-  void* shift = out[2].buffer.data();
-  if (optimizer == Optimizer::kHqq) {
-    scale::hqq(weight.data, weight.dtype, layout, bits, {}, scale, shift,
-               executor);
-  } else {
-    scale::max(weight.data, weight.dtype, layout, bits, scale, shift, executor);
+  const Groups groups{static_cast<const std::byte*>(weight.data),
+                      weight.dtype,
+                      qtype(facts.qtype).bits,
+                      layout.rows(),
+                      layout.group_size,
+                      out[1].buffer.data(),
+                      out[2].buffer.data()};
+  const bool whole = optimizer == Optimizer::kHqq;
+  if (whole) {
+    scale::hqq(weight.data, weight.dtype, layout, groups.bits, {}, groups.scale,
+               groups.shift, executor);
   }
-  Buffer codes(static_cast<size_t>(layout.numel()));
-  auto* code_bytes = reinterpret_cast<uint8_t*>(codes.data());
-  kernels::kernels().quantize_affine(weight.data, weight.dtype, layout, bits,
-                                     scale, shift, ShiftKind::kFloat,
-                                     code_bytes, executor);
-  kernels::kernels().pack(
-      code_bytes, layout.code_rows(), layout.code_columns(), bits,
-      reinterpret_cast<uint8_t*>(out[0].buffer.data()), executor);
+  quantize_groups(groups, !whole,
+                  reinterpret_cast<uint8_t*>(out[0].buffer.data()), executor);
 }
 
 }  // namespace
 
-std::vector<NamedBuffer> quantize_weight(const std::string& module,
-                                         const Matrix& weight,
-                                         WeightFacts facts, Optimizer optimizer,
-                                         Executor& executor) {
+void quantize_weight(const std::string& module, const Matrix& weight,
+                     WeightFacts facts, Optimizer optimizer,
+                     std::vector<NamedBuffer>& out, Executor& executor) {
   const QType& type = qtype(facts.qtype);
-  std::vector<NamedBuffer> out;
-  for (const io::TensorInfo& tensor : stored_tensors(
-           module, facts, weight.dtype, weight.rows, weight.columns)) {
+  const auto tensors =
+      stored_tensors(module, facts, weight.dtype, weight.rows, weight.columns);
+  out.resize(tensors.size());
+  for (size_t i = 0; i < out.size(); ++i) {
+    out[i].name = tensors[i].name;
     // A part of what is mapped, so its size fits.
-    out.push_back(
-        {tensor.name,
-         Buffer(io::tensor_bytes(*tensor.type, tensor.shape).value_or(0))});
+    out[i].buffer.resize(
+        io::tensor_bytes(*tensors[i].type, tensors[i].shape).value_or(0));
   }
   if (type.bits == 8) {
     quantize_bytes(weight, type, out, executor);
@@ -89,7 +158,6 @@ std::vector<NamedBuffer> quantize_weight(const std::string& module,
   for (size_t i = out.size() - 2; i < out.size(); ++i) {
     store_one(weight.dtype, out[i].buffer.data());
   }
-  return out;
 }
 
 void dequantize_weight(const StoredWeight& weight, WeightFacts facts, void* out,

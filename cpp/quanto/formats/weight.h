@@ -18,8 +18,17 @@ enum class Optimizer : uint8_t { kAbsmax, kMax, kHqq };
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(size_t size)
-      : data_(std::make_unique_for_overwrite<std::byte[]>(size)), size_(size) {}
+  explicit Buffer(size_t size) { resize(size); }
+
+  /// What it held is lost; memory that suffices is kept.
+  void resize(size_t size) {
+    if (size > capacity_) {
+      data_.reset();  // before there is more, not after
+      data_ = std::make_unique_for_overwrite<std::byte[]>(size);
+      capacity_ = size;
+    }
+    size_ = size;
+  }
 
   [[nodiscard]] std::byte* data() { return data_.get(); }
   [[nodiscard]] const std::byte* data() const { return data_.get(); }
@@ -30,6 +39,7 @@ class Buffer {
  private:
   std::unique_ptr<std::byte[]> data_;
   size_t size_ = 0;
+  size_t capacity_ = 0;
 };
 
 struct NamedBuffer {
@@ -45,15 +55,15 @@ struct Matrix {
   int64_t columns;
 };
 
-/// The data of stored_tensors(module, ...) in that order, bit for bit what the
-/// operators make of the same weight. `facts.group_size` divides the columns;
-/// the optimizer is kAbsmax for 8 bits and one of the others for less. Takes
-/// memory of about one byte per element beside the result. Throws
+/// Makes `out` the data of stored_tensors(module, ...) in that order, bit for
+/// bit what the operators make of the same weight; memory that `out` holds is
+/// used again. `facts.group_size` divides the columns; the optimizer is kAbsmax
+/// for 8 bits and one of the others for less. Works by blocks of rows: takes
+/// memory for a few numbers per group beside the result. Throws
 /// std::invalid_argument for values that are not finite.
-std::vector<NamedBuffer> quantize_weight(const std::string& module,
-                                         const Matrix& weight,
-                                         WeightFacts facts, Optimizer optimizer,
-                                         Executor& executor);
+void quantize_weight(const std::string& module, const Matrix& weight,
+                     WeightFacts facts, Optimizer optimizer,
+                     std::vector<NamedBuffer>& out, Executor& executor);
 
 /// The tensors of a quantized weight as they are stored.
 struct StoredWeight {

@@ -9,6 +9,11 @@
 #include <stdexcept>
 
 #include "quanto/core/executor.h"
+#include "quanto/core/packing.h"
+#include "quanto/kernels/cpu/dispatch.h"
+#include "quanto/scale/absmax.h"
+#include "quanto/scale/hqq.h"
+#include "quanto/scale/max.h"
 
 namespace quanto::formats {
 namespace {
@@ -21,8 +26,8 @@ struct Case {
   Optimizer optimizer;
 };
 
-std::vector<float> random_weight() {
-  std::vector<float> weight(kRows * kColumns);
+std::vector<float> random_weight(size_t size = kRows * kColumns) {
+  std::vector<float> weight(size);
   std::mt19937 engine(1);
   std::normal_distribution<float> normal;
   for (float& value : weight) value = normal(engine);
@@ -32,9 +37,10 @@ std::vector<float> random_weight() {
 class WeightTest : public testing::TestWithParam<Case> {
  protected:
   std::vector<NamedBuffer> quantize(Executor& executor) {
-    return quantize_weight("m",
-                           {weight_.data(), DType::kFloat32, kRows, kColumns},
-                           GetParam().facts, GetParam().optimizer, executor);
+    std::vector<NamedBuffer> parts;
+    quantize_weight("m", {weight_.data(), DType::kFloat32, kRows, kColumns},
+                    GetParam().facts, GetParam().optimizer, parts, executor);
+    return parts;
   }
   std::vector<float> weight_ = random_weight();
 };
@@ -119,6 +125,98 @@ INSTANTIATE_TEST_SUITE_P(
                          one.facts.group_size.value_or(0),
                          static_cast<int>(one.optimizer));
     });
+
+/// Rows for several blocks, the last shorter, and for packed planes of which
+/// the last is shorter too.
+constexpr int64_t kManyRows = 521;
+constexpr int64_t kManyColumns = 384;
+
+template <typename T>
+std::vector<T> values_of(const NamedBuffer& part) {
+  const auto bytes = part.buffer.bytes();
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+class BlocksTest : public testing::Test {
+ protected:
+  std::vector<NamedBuffer> quantize(WeightFacts facts, Optimizer optimizer) {
+    ThreadPool pool(3);
+    std::vector<NamedBuffer> parts;
+    quantize_weight("m",
+                    {weight_.data(), DType::kFloat32, kManyRows, kManyColumns},
+                    facts, optimizer, parts, pool);
+    return parts;
+  }
+  std::vector<float> weight_ =
+      random_weight(static_cast<size_t>(kManyRows * kManyColumns));
+  SerialExecutor serial_;
+};
+
+/// The kernels on the whole weight are the oracle.
+class GroupBlocksTest : public BlocksTest,
+                        public testing::WithParamInterface<Case> {};
+
+TEST_P(GroupBlocksTest, AreTheWholeWeight) {
+  const auto& [facts, optimizer] = GetParam();
+  const auto parts = quantize(facts, optimizer);
+  const int bits = qtype(facts.qtype).bits;
+  const int64_t width = facts.group_size.value_or(kManyColumns);
+  const GroupLayout layout{false, kManyRows, kManyColumns / width, width};
+  const auto rows = static_cast<size_t>(layout.rows());
+  std::vector<float> scale(rows), shift(rows);
+  if (optimizer == Optimizer::kHqq) {
+    scale::hqq(weight_.data(), DType::kFloat32, layout, bits, {}, scale.data(),
+               shift.data(), serial_);
+  } else {
+    scale::max(weight_.data(), DType::kFloat32, layout, bits, scale.data(),
+               shift.data(), serial_);
+  }
+  EXPECT_EQ(values_of<float>(parts[1]), scale);
+  EXPECT_EQ(values_of<float>(parts[2]), shift);
+  std::vector<uint8_t> codes(weight_.size());
+  kernels::kernels().quantize_affine(
+      weight_.data(), DType::kFloat32, layout, bits, scale.data(), shift.data(),
+      kernels::ShiftKind::kFloat, codes.data(), serial_);
+  std::vector<uint8_t> packed(
+      static_cast<size_t>(packed_rows(layout.rows(), bits) * width));
+  kernels::kernels().pack(codes.data(), layout.rows(), width, bits,
+                          packed.data(), serial_);
+  EXPECT_EQ(values_of<uint8_t>(parts[0]), packed);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Types, GroupBlocksTest,
+    testing::Values(Case{{QTypeId::kQInt4, 128}, Optimizer::kMax},
+                    Case{{QTypeId::kQInt4, {}}, Optimizer::kMax},
+                    Case{{QTypeId::kQInt4, 32}, Optimizer::kHqq},
+                    Case{{QTypeId::kQInt2, 128}, Optimizer::kMax}));
+
+TEST_F(BlocksTest, OfEightBitsAreTheWholeWeight) {
+  const auto parts = quantize({QTypeId::kQInt8, {}}, Optimizer::kAbsmax);
+  const AxisView view{1, kManyRows, kManyColumns};
+  std::vector<float> scale(kManyRows);
+  scale::absmax(weight_.data(), DType::kFloat32, view, qtype(QTypeId::kQInt8),
+                scale.data(), serial_);
+  EXPECT_EQ(values_of<float>(parts[1]), scale);
+  std::vector<uint8_t> codes(weight_.size());
+  kernels::kernels().quantize_symmetric(weight_.data(), DType::kFloat32, view,
+                                        scale.data(), DType::kInt8,
+                                        codes.data(), serial_);
+  EXPECT_EQ(values_of<uint8_t>(parts[0]), codes);
+}
+
+TEST_F(BlocksTest, ReportTheFirstFailure) {
+  weight_.back() = INFINITY;
+  weight_[0] = NAN;
+  try {
+    quantize({QTypeId::kQInt4, 128}, Optimizer::kMax);
+    FAIL() << "expected an error";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_STREQ(error.what(), "max_scale: expected finite values, got nan");
+  }
+}
 
 }  // namespace
 }  // namespace quanto::formats

@@ -17,18 +17,17 @@
 namespace quanto::scale {
 namespace {
 
-/// Elements of one task, so that a task is worth a thread.
+/// Elements of one task, so that a task is worth a thread, and of the rows
+/// whose codes are held at a time.
 constexpr int64_t kGrainElements = 16384;
 
-/// The weight and the state of one search. Codes come from the kernel that will
-/// make the final ones, with the shift as it will be stored.
+/// The weight and the state of one search.
 struct Search {
   const void* base;
   DType dtype;
   GroupLayout layout;
   int bits;
-  const void* scale;
-  std::vector<uint8_t> codes;
+  const unsigned char* scale;
   std::vector<unsigned char> shift;  ///< of dtype
   std::vector<double> row_errors;    ///< sum of |w - dequantized|
   std::vector<float> next_shift;
@@ -105,22 +104,21 @@ RowSums refine(const Block& w, const Block& q, int count, float step,
   return {sum(errors, count), sum(shifts, count)};
 }
 
-/// One group row: its error, and the mean of the shifts for next_shift.
-void refine_row(Search& search, int64_t row, float exponent,
-                float inverse_beta) {
-  const GroupLayout& layout = search.layout;
+/// One group row, its elements and codes one after the other: its error, and
+/// the mean of the shifts for next_shift.
+void refine_row(Search& search, int64_t row, const void* base,
+                const uint8_t* codes, float exponent, float inverse_beta) {
+  const int64_t width = search.layout.group_size;
   const float step = load(search.scale, search.dtype, row);
   const float offset = load(search.shift.data(), search.dtype, row);
   RowSums sums;
   Block w{}, q{};
-  for (int64_t begin = 0; begin < layout.group_size; begin += kBlock) {
-    const int64_t count = std::min<int64_t>(kBlock, layout.group_size - begin);
+  for (int64_t begin = 0; begin < width; begin += kBlock) {
+    const int64_t count = std::min<int64_t>(kBlock, width - begin);
     for (int64_t i = 0; i < count; ++i) {
       const auto place = static_cast<size_t>(i);
-      w[place] =
-          load(search.base, search.dtype, layout.base_index(row, begin + i));
-      q[place] = static_cast<float>(
-          search.codes[static_cast<size_t>(layout.code_index(row, begin + i))]);
+      w[place] = load(base, search.dtype, begin + i);
+      q[place] = static_cast<float>(codes[begin + i]);
     }
     const RowSums part = refine(w, q, static_cast<int>(count), step, offset,
                                 exponent, inverse_beta);
@@ -129,25 +127,64 @@ void refine_row(Search& search, int64_t row, float exponent,
   }
   search.row_errors[static_cast<size_t>(row)] = sums.error;
   search.next_shift[static_cast<size_t>(row)] =
-      static_cast<float>(sums.shift / static_cast<double>(layout.group_size));
+      static_cast<float>(sums.shift / static_cast<double>(width));
+}
+
+/// The elements of `count` group rows, one row after the other: where they lie
+/// or, if the axis is the last, gathered in `room`.
+const unsigned char* rows_of(const Search& search, int64_t first, int64_t count,
+                             std::vector<unsigned char>& room) {
+  const GroupLayout& layout = search.layout;
+  const auto* base = static_cast<const unsigned char*>(search.base);
+  const int64_t size = size_of(search.dtype);
+  if (!layout.last_axis) return base + layout.base_index(first, 0) * size;
+  room.resize(static_cast<size_t>(count * layout.group_size * size));
+  unsigned char* out = room.data();
+  for (int64_t row = first; row < first + count; ++row) {
+    for (int64_t i = 0; i < layout.group_size; ++i, out += size) {
+      std::memcpy(out, base + layout.base_index(row, i) * size,
+                  static_cast<size_t>(size));
+    }
+  }
+  return room.data();
+}
+
+/// Refines rows [begin, end), some at a time, so that their codes stay in the
+/// cache and take no memory worth the name. The codes come from the kernel that
+/// will make the final ones, with the shift as it will be stored.
+void refine_rows(Search& search, int64_t begin, int64_t end, float exponent,
+                 float inverse_beta) {
+  const int64_t width = search.layout.group_size;
+  const int64_t size = size_of(search.dtype);
+  const int64_t most =
+      std::min(end - begin, std::max<int64_t>(1, kGrainElements / width));
+  std::vector<uint8_t> codes(static_cast<size_t>(most * width));
+  std::vector<unsigned char> room;
+  SerialExecutor serial;
+  for (int64_t first = begin; first < end; first += most) {
+    const int64_t count = std::min(most, end - first);
+    const unsigned char* base = rows_of(search, first, count, room);
+    kernels::kernels().quantize_affine(
+        base, search.dtype, {false, count, 1, width}, search.bits,
+        search.scale + first * size, search.shift.data() + first * size,
+        kernels::ShiftKind::kFloat, codes.data(), serial);
+    for (int64_t i = 0; i < count; ++i) {
+      refine_row(search, first + i, base + i * width * size,
+                 codes.data() + i * width, exponent, inverse_beta);
+    }
+  }
 }
 
 /// Quantizes with the current shift and returns the sum of absolute errors;
 /// next_shift is ready for the following iteration.
 double evaluate(Search& search, float exponent, float inverse_beta,
                 Executor& executor) {
-  kernels::kernels().quantize_affine(
-      search.base, search.dtype, search.layout, search.bits, search.scale,
-      search.shift.data(), kernels::ShiftKind::kFloat, search.codes.data(),
-      executor);
   const int64_t grain =
       std::max<int64_t>(1, kGrainElements / search.layout.group_size);
-  executor.parallel_for(search.layout.rows(), grain,
-                        [&](int64_t begin, int64_t end) {
-                          for (int64_t row = begin; row < end; ++row) {
-                            refine_row(search, row, exponent, inverse_beta);
-                          }
-                        });
+  executor.parallel_for(
+      search.layout.rows(), grain, [&](int64_t begin, int64_t end) {
+        refine_rows(search, begin, end, exponent, inverse_beta);
+      });
   return std::accumulate(search.row_errors.begin(), search.row_errors.end(),
                          0.0);
 }
@@ -166,8 +203,7 @@ void hqq(const void* base, DType dtype, GroupLayout layout, int bits,
                 dtype,
                 layout,
                 bits,
-                scale,
-                std::vector<uint8_t>(static_cast<size_t>(layout.numel())),
+                static_cast<const unsigned char*>(scale),
                 std::vector<unsigned char>(shift_bytes),
                 std::vector<double>(rows),
                 std::vector<float>(rows)};

@@ -19,7 +19,9 @@ struct HqqOptions {
 
 /// As max(); stops at the first iteration that does not lower the mean absolute
 /// error of the whole tensor. The sums are taken in double per group row and
-/// then in row order, so the result does not depend on the threads.
+/// then in row order, so the result does not depend on the threads. Takes
+/// memory for a few numbers per group, not for the codes: rows are worked on by
+/// blocks.
 void hqq(const void* base, DType dtype, GroupLayout layout, int bits,
          const HqqOptions& options, void* scale, void* shift,
          Executor& executor);

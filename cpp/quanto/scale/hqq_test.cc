@@ -95,6 +95,23 @@ TEST_P(HqqTest, TheNumberOfThreadsDoesNotMatter) {
   EXPECT_EQ(one.shift.bytes(), three.shift.bytes());
 }
 
+TEST_P(HqqTest, TheAxisDoesNotMatter) {
+  SerialExecutor executor;
+  const GroupLayout rows{false, 300, 1, 128}, columns{true, 300, 1, 128};
+  const TestTensor base = random_tensor(GetParam(), rows.numel(), 5);
+  TestTensor turned(GetParam(), rows.numel());
+  for (int64_t row = 0; row < rows.rows(); ++row) {
+    for (int64_t i = 0; i < rows.group_size; ++i) {
+      turned.set(columns.base_index(row, i),
+                 static_cast<float>(base.get(rows.base_index(row, i))));
+    }
+  }
+  const Result one = search(base, rows, 4, {}, executor);
+  const Result other = search(turned, columns, 4, {}, executor);
+  EXPECT_EQ(one.scale.bytes(), other.scale.bytes());
+  EXPECT_EQ(one.shift.bytes(), other.shift.bytes());
+}
+
 TEST_P(HqqTest, AWeightOnTheGridStaysExact) {
   SerialExecutor executor;
   const GroupLayout layout{false, 4, 1, 16};
