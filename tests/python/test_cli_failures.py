@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Misuse, signals, memory and a full disk."""
+"""Misuse and memory."""
 
-import random
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,47 +85,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path.unlink()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_killed_run_leaves_the_old_file(how: signal.Signals, large: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.safetensors"
-    command = [str(BINARY), "quantize", str(large), str(out), "-w", "int4", "--optimizer", "hqq"]
-    start = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    whole, new = time.monotonic() - start, out.read_bytes()
-    rng, killed = random.Random(0), 0
-    for attempt in range(6):
-        old = b"old" if attempt % 2 else new
-        out.write_bytes(old)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0, whole))
-        process.send_signal(how)
-        killed += process.wait() == -how
-        assert out.read_bytes() in (old, new)
-        if how is not signal.SIGKILL:
-            assert [path.name for path in tmp_path.iterdir()] == [out.name]
-    assert killed > 0
-    subprocess.run(command, check=True, capture_output=True)
-    assert out.read_bytes() == new
-    assert [path.name for path in tmp_path.iterdir()] == [out.name]
-
-
-def test_a_killed_run_can_be_resumed(sharded_folder: Path, tmp_path: Path) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    command = ["quantize", sharded_folder, out, "-w", "int4", "--optimizer", "hqq"]
-    run("quantize", sharded_folder, whole, *command[3:])
-    process = subprocess.Popen([str(BINARY), *map(str, command)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob("out.partial/*.safetensors")) and time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-    process.kill()
-    process.wait()
-    if not out.exists():
-        run(*command, "--resume")
-    for path in whole.iterdir():
-        assert (out / path.name).read_bytes() == path.read_bytes()
-
-
 def test_memory_is_that_of_two_tensors(large: Path, tmp_path: Path) -> None:
     """Anonymous memory, sampled while it runs, against twice the largest tensor.
 
@@ -160,13 +116,3 @@ def anonymous_peak(*arguments: object) -> int:
                 peak = max(peak, int(line.split()[1]) * 1024)
     assert process.wait() == 0
     return peak
-
-
-def test_a_full_disk_leaves_nothing(large: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for the disk: the write fails in the same place."""
-    out = tmp_path / "out.safetensors"
-    script = f"ulimit -f 1000; trap '' XFSZ; exec {BINARY} quantize {large} {out} -w int8"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "expected room for" in done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,12 @@ def test_version_and_help() -> None:
     assert "--group-size" in run("quantize", "--help").stdout
 
 
-COMMANDS = ("quantize", "dequantize", "inspect", "compare", "verify")
+COMMANDS = ("quantize", "dequantize", "inspect", "compare", "verify", "bench")
+
+
+def test_these_are_all_commands() -> None:
+    shown = run("--help").stdout.lower().partition("subcommands:\n")[2]
+    assert {line.split()[0] for line in shown.splitlines() if line.strip()} == set(COMMANDS)
 
 
 OPTION = re.compile(r"(?<![\w-])-{1,2}[a-z][a-z-]*")

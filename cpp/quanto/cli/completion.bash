@@ -6,7 +6,7 @@ _quanto() {
   local words=""
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    words="quantize dequantize inspect compare verify -h --help --version"
+    words="quantize dequantize inspect compare verify bench -h --help --version"
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
     return
   fi
@@ -33,6 +33,7 @@ _quanto() {
           dequantize) words="-j --threads" ;;
           inspect) words="--json" ;;
           compare) words="--worst --json" ;;
+          bench) words="-j --threads --json" ;;
         esac
         words+=" -h --help"
       fi

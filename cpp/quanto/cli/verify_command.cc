@@ -10,8 +10,11 @@
 #include "quanto/cli/commands.h"
 #include "quanto/cli/elements.h"
 #include "quanto/cli/failure.h"
+#include "quanto/cli/gguf.h"
 #include "quanto/core/executor.h"
 #include "quanto/formats/model.h"
+#include "quanto/io/checksums.h"
+#include "quanto/io/gguf.h"
 
 namespace quanto::cli {
 namespace {
@@ -32,16 +35,28 @@ bool is_finite(std::span<const std::byte> values, DType dtype,
   return finite;
 }
 
-void run(const std::string& path) {
-  const auto checkpoint = unwrap(io::Checkpoint::open(path));
-  const formats::Model model = unwrap(formats::describe(checkpoint));
-  ThreadPool executor(
-      std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+/// Compares all checksums that there are; what they cover, for the report.
+std::string check_checksums(const io::Checkpoint& checkpoint,
+                            Executor& executor) {
+  size_t tensors = 0;
+  int64_t covered = 0, headers = 0;
+  for (const io::SafetensorsFile& file : checkpoint.files()) {
+    const io::Covered of = unwrap(io::check_checksums(file, executor));
+    tensors += file.header().tensors.size();
+    covered += of.tensors;
+    headers += of.header ? 1 : 0;
+  }
+  if (covered == 0 && headers == 0) return "no checksums";
+  return fmt::format(
+      "checksums right: {} of {} stored tensors, {} of {} headers", covered,
+      tensors, headers, checkpoint.files().size());
+}
+
+/// All weights, the dequantized values of quantized ones. Other tensors may
+/// hold an infinity, as masks do.
+void check_finite(const formats::Model& model, Executor& executor) {
   formats::Buffer room;
-  int64_t quantized = 0;
   for (const ModelTensor& tensor : model.tensors) {
-    if (tensor.facts) ++quantized;
-    // Other tensors may hold an infinity, as masks do.
     if (tensor.tied_to || !tensor.name.ends_with(".weight")) continue;
     const auto values = formats::values(tensor, room, executor);
     if (!values.empty() &&
@@ -52,10 +67,24 @@ void run(const std::string& path) {
     tensor.data.file->file().release(
         tensor.data.file->data(*tensor.data.tensor));
   }
+}
+
+void run(const std::string& path) {
+  if (io::is_gguf(path)) return verify_gguf(path);
+  const auto checkpoint = unwrap(io::Checkpoint::open(path));
+  ThreadPool executor(
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  // First: what was damaged is named as such, not by what it leads to.
+  const std::string checksums = check_checksums(checkpoint, executor);
+  const formats::Model model = unwrap(formats::describe(checkpoint));
+  check_finite(model, executor);
+  const auto quantized = std::ranges::count_if(
+      model.tensors,
+      [](const auto& tensor) { return tensor.facts.has_value(); });
   fmt::print(
       "{}: {} tensors, {} of them quantized: files whole, types and shapes as "
-      "described, weights finite\n",
-      path, model.tensors.size(), quantized);
+      "described, weights finite; {}\n",
+      path, model.tensors.size(), quantized, checksums);
 }
 
 }  // namespace
@@ -68,15 +97,19 @@ void add_verify(CLI::App& app) {
       "Checks that\n"
       "  - every file is whole: a well-formed header, and tensors that cover\n"
       "    the data without holes and overlaps;\n"
+      "  - headers and data have the checksums that the files hold, if they\n"
+      "    hold any: what this program writes has them;\n"
       "  - the index and the shards name the same tensors;\n"
       "  - each quantized weight has its codes, scales and shifts, of types\n"
       "    and shapes that fit together;\n"
       "  - they are what config.json (or quanto_qmap.json) and the metadata\n"
       "    of the files say, and tied names lead to stored tensors;\n"
       "  - all weights are finite, the dequantized values of quantized ones.\n"
-      "Files have no checksums: a changed value that is finite is not seen\n"
-      "(quanto compare shows how far two checkpoints are apart).");
-  command->add_option("PATH", *path, "Folder or .safetensors file")->required();
+      "Of a GGUF file: that its metadata, types and shapes are well-formed, "
+      "and\n"
+      "that its tensors cover the data.");
+  command->add_option("PATH", *path, "Folder, .safetensors file or .gguf file")
+      ->required();
   command->callback([path] { run(*path); });
 }
 

@@ -3,10 +3,14 @@
 
 #include <utility>
 
+#include "quanto/core/checksum.h"
+#include "quanto/io/checksums.h"
+
 namespace quanto::io {
 
-Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
-  QUANTO_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+Result<SafetensorsFile> SafetensorsFile::open(const std::string& path,
+                                              Mapping mapping) {
+  QUANTO_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path, mapping));
   QUANTO_ASSIGN_OR_RETURN(SafetensorsHeader header,
                           parse_safetensors_header(file.bytes(), path));
   return SafetensorsFile(std::move(file), std::move(header));
@@ -34,9 +38,16 @@ std::span<const std::byte> SafetensorsFile::data(
 Result<SafetensorsWriter> SafetensorsWriter::create(
     const std::string& path, std::map<std::string, std::string> metadata,
     std::vector<TensorInfo> tensors) {
-  SafetensorsHeader header{std::move(metadata), std::move(tensors)};
-  QUANTO_ASSIGN_OR_RETURN(const std::string bytes,
-                          make_safetensors_header(header, path));
+  SafetensorsHeader header;
+  header.metadata = std::move(metadata);
+  header.tensors = std::move(tensors);
+  Checksums checksums;  // of the length that they will have
+  for (const TensorInfo& tensor : header.tensors) {
+    checksums[tensor.name] = checksum({});
+  }
+  QUANTO_ASSIGN_OR_RETURN(
+      const std::string bytes,
+      make_sealed_header(header, std::move(checksums), path));
   const uint64_t data = header.tensors.empty() ? 0 : header.tensors.back().end;
   QUANTO_ASSIGN_OR_RETURN(AtomicFile file,
                           AtomicFile::create(path, header.data_begin + data));
@@ -46,10 +57,9 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
 }
 
 SafetensorsWriter::SafetensorsWriter(AtomicFile file, SafetensorsHeader header)
-    : file_(std::move(file)), data_begin_(header.data_begin) {
-  for (TensorInfo& tensor : header.tensors) {
-    std::string name = tensor.name;
-    missing_.emplace(std::move(name), std::move(tensor));
+    : file_(std::move(file)), header_(std::move(header)) {
+  for (const TensorInfo& tensor : header_.tensors) {
+    missing_.emplace(tensor.name, tensor);
   }
 }
 
@@ -69,7 +79,9 @@ Status SafetensorsWriter::write(const std::string& name,
                  fmt::format("expected {} bytes of '{}', got {}",
                              found->second.bytes(), name, bytes.size())};
   }
-  QUANTO_RETURN_IF_ERROR(file_.write(data_begin_ + found->second.begin, bytes));
+  checksums_[name] = checksum(bytes);
+  QUANTO_RETURN_IF_ERROR(
+      file_.write(header_.data_begin + found->second.begin, bytes));
   missing_.erase(found);
   return Done{};
 }
@@ -82,6 +94,11 @@ Status SafetensorsWriter::commit() {
                              "for '{}'",
                              missing_.begin()->first)};
   }
+  QUANTO_ASSIGN_OR_RETURN(
+      const std::string bytes,
+      make_sealed_header(header_, checksums_, file_.target()));
+  QUANTO_RETURN_IF_ERROR(
+      file_.write(0, std::as_bytes(std::span(bytes.data(), bytes.size()))));
   return file_.commit();
 }
 

@@ -19,7 +19,8 @@ namespace quanto::io {
 /// A safetensors file, mapped; its header was checked.
 class SafetensorsFile {
  public:
-  static Result<SafetensorsFile> open(const std::string& path);
+  static Result<SafetensorsFile> open(const std::string& path,
+                                      Mapping mapping = Mapping::kRead);
 
   [[nodiscard]] const std::string& path() const { return file_.path(); }
   [[nodiscard]] const SafetensorsHeader& header() const { return header_; }
@@ -39,8 +40,8 @@ class SafetensorsFile {
   std::unordered_map<std::string, size_t> places_;
 };
 
-/// Writes a safetensors file whose header is known before the data. The file
-/// appears at commit(), whole.
+/// Writes a safetensors file whose header, but for its checksums, is known
+/// before the data. The file appears at commit(), whole.
 class SafetensorsWriter {
  public:
   /// Names, types and shapes of what will be written; offsets are set here.
@@ -59,8 +60,9 @@ class SafetensorsWriter {
   SafetensorsWriter(AtomicFile file, SafetensorsHeader header);
 
   AtomicFile file_;
-  uint64_t data_begin_;
+  SafetensorsHeader header_;
   std::map<std::string, TensorInfo> missing_;
+  std::map<std::string, std::string> checksums_;  ///< by name
 };
 
 }  // namespace quanto::io

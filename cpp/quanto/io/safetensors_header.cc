@@ -175,6 +175,9 @@ Result<SafetensorsHeader> parse_safetensors_header(
   QUANTO_ASSIGN_OR_RETURN(SafetensorsHeader header,
                           read_header_json(json, file));
   header.data_begin = kLengthBytes + json.size();
+  if (auto node = header.metadata.extract(kChecksumsKey)) {
+    header.checksums = std::move(node.mapped());
+  }
   std::ranges::sort(
       header.tensors, [](const TensorInfo& a, const TensorInfo& b) {
         return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
@@ -190,6 +193,7 @@ Result<std::string> make_safetensors_header(SafetensorsHeader& header,
   QUANTO_RETURN_IF_ERROR(set_offsets(header, file));
   Json json = Json::object();
   if (!header.metadata.empty()) json["__metadata__"] = header.metadata;
+  if (header.checksums) json["__metadata__"][kChecksumsKey] = *header.checksums;
   std::string text = json.dump();
   text.pop_back();
   for (const TensorInfo& tensor : header.tensors) {

@@ -24,6 +24,9 @@ namespace quanto::io {
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr uint64_t kLengthBytes = 8;
 
+/// Key of the metadata that holds checksums (checksums.h).
+constexpr const char* kChecksumsKey = "quanto_xxh3_64";
+
 /// An element type of the format. `dtype` is the core's type, if it has it.
 struct FileType {
   std::string_view name;
@@ -64,9 +67,11 @@ std::optional<uint64_t> tensor_bytes(const FileType& type,
                                      std::span<const int64_t> shape);
 
 struct SafetensorsHeader {
+  /// All but kChecksumsKey.
   std::map<std::string, std::string> metadata;
-  std::vector<TensorInfo> tensors;  ///< in the order of their data
-  uint64_t data_begin = 0;          ///< in the file
+  std::vector<TensorInfo> tensors;       ///< in the order of their data
+  uint64_t data_begin = 0;               ///< in the file
+  std::optional<std::string> checksums;  ///< what stands under kChecksumsKey
 };
 
 /// The header of a whole file, checked against the file's size. Errors carry
