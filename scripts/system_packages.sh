@@ -5,9 +5,9 @@
 set -euo pipefail
 
 packages=(libfmt-dev libgtest-dev libbenchmark-dev nlohmann-json3-dev
-  libcli11-dev libre2-dev)
+  libcli11-dev libre2-dev libxxhash-dev zlib1g-dev)
 headers=(fmt/format.h gtest/gtest.h benchmark/benchmark.h nlohmann/json.hpp
-  CLI/CLI.hpp re2/re2.h)
+  CLI/CLI.hpp re2/re2.h xxhash.h zlib.h)
 
 missing=()
 for i in "${!packages[@]}"; do

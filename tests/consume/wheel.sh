@@ -31,4 +31,10 @@ mkdir bin
 PATH=$work/bin "$work/venv/bin/python" \
   "$root/tests/consume/run_readme_example.py" "$root/README.md"
 "$work/venv/bin/quanto" --version
+for file in man/man1/quanto.1 bash-completion/completions/quanto; do
+  [ -s "$work/venv/share/$file" ] || {
+    echo "wheel.sh: expected share/$file in the environment, got none" >&2
+    exit 1
+  }
+done
 echo "$(basename "$wheel"): installed and ran without a compiler"
