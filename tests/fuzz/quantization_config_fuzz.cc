@@ -8,9 +8,9 @@
 #include "quanto/formats/metadata.h"
 #include "quanto/formats/quanto.h"
 
-// Any bytes are a quantization_config, descriptions of weights, tied names, or
-// one error; facts that were read are facts that can be stored, and names lead
-// to what is stored.
+// Any bytes are a quantization_config, descriptions of weights, a map, tied
+// names, or one error; facts that were read are facts that can be stored, and
+// names lead to what is stored.
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quanto;
@@ -31,6 +31,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [name, stored] : tied.value()) {
       FUZZ_CHECK(name != "a" && stored == "a");
     }
+  }
+  const auto modules = formats::read_modules(
+      {{formats::kVersionKey, "1"}, {formats::kModulesKey, text}}, "f");
+  if (!modules.ok()) {
+    FUZZ_CHECK(!modules.error().message.empty());
+  } else {
+    // What was read is written and read alike, but for the predecessor's.
+    const auto again =
+        formats::read_module_map(formats::map_json(*modules.value()), "f");
+    FUZZ_CHECK(again.ok() && again.value().size() == modules.value()->size());
   }
   const auto weights = formats::read_descriptions(
       {{formats::kVersionKey, "1"}, {formats::kWeightsKey, text}}, "f");

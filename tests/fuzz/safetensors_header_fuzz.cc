@@ -33,5 +33,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FUZZ_CHECK(reread.ok());
   FUZZ_CHECK(reread.value().tensors.size() == header.value().tensors.size());
   FUZZ_CHECK(reread.value().metadata == header.value().metadata);
+  FUZZ_CHECK(reread.value().checksums == header.value().checksums);
   return 0;
 }

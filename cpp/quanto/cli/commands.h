@@ -13,5 +13,6 @@ void add_dequantize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_verify(CLI::App& app);
 void add_compare(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace quanto::cli

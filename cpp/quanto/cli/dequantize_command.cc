@@ -28,11 +28,10 @@ Step dequantize_step(const ModelTensor& tensor, Executor& executor) {
   step.inputs = {tensor.data, tensor.scale};
   if (tensor.shift.tensor != nullptr) step.inputs.push_back(tensor.shift);
   step.outputs = {{tensor.name, tensor.type, tensor.shape}};
-  step.make = [&tensor, &executor] {
-    std::vector<formats::NamedBuffer> made(1);
+  step.make = [&tensor, &executor](std::vector<formats::NamedBuffer>& made) {
+    made.resize(1);
     made[0].name = tensor.name;
     formats::values(tensor, made[0].buffer, executor);
-    return made;
   };
   return step;
 }
@@ -43,6 +42,7 @@ FilePlan plan_file(const io::SafetensorsFile& file, const formats::Model& model,
   plan.name = std::filesystem::path(file.path()).filename();
   plan.metadata = file.header().metadata;
   plan.metadata.erase(formats::kWeightsKey);
+  plan.metadata.erase(formats::kModulesKey);
   std::map<std::string, std::string> tied;
   for (const ModelTensor& tensor : model.tensors) {
     if (tensor.data.file != &file) continue;

@@ -43,6 +43,7 @@ int run(int argc, char** argv) {
   add_dequantize(app);
   add_verify(app);
   add_compare(app);
+  add_bench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

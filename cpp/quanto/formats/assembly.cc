@@ -104,21 +104,21 @@ class Assembly {
 
   [[nodiscard]] std::optional<QTypeId> said_type() const {
     if (described_ != nullptr) return described_->facts.qtype;
-    if (entry_ != nullptr) return entry_->qtype;
+    if (entry_ != nullptr) return entry_->weights;
     return std::nullopt;
   }
 
   io::Status check_map() {
     if (!sayings_.has_map) return io::Done{};
-    if (entry_ == nullptr) {
+    if (entry_ == nullptr || !entry_->weights) {
       return Error{
           sayings_.map_file,
           {},
           fmt::format("expected '{}' in the quantization map, got none",
                       module_)};
     }
-    QUANTO_RETURN_IF_ERROR(check_type(entry_->qtype));
-    if (!entry_->group_size_known || qtype(entry_->qtype).bits == 8) {
+    QUANTO_RETURN_IF_ERROR(check_type(*entry_->weights));
+    if (!entry_->group_size_known || qtype(*entry_->weights).bits == 8) {
       return io::Done{};
     }
     if (!entry_->group_size) {
@@ -160,7 +160,7 @@ class Assembly {
   const Sayings& sayings_;
   const std::string& module_;
   std::string owner_;
-  const MapEntry* entry_ = nullptr;
+  const ModuleEntry* entry_ = nullptr;
   const WeightDescription* described_ = nullptr;
   Checkpoint::Found packed_;
   WeightFacts facts_{};

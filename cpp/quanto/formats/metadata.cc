@@ -71,7 +71,10 @@ Result<WeightDescription> read_description(const Json& json,
   QUANTO_RETURN_IF_ERROR(check_storage(json, bytes, of, file));
   QUANTO_ASSIGN_OR_RETURN(auto shape,
                           read_shape(member(json, "shape"), of, file));
-  WeightDescription weight{{type->id, group_size}, std::move(shape)};
+  const Json* shift = member(json, "shift");
+  WeightDescription weight{{type->id, group_size},
+                           std::move(shape),
+                           shift != nullptr && *shift == "integer"};
   if (group_size && weight.columns() % *group_size != 0) {
     return expected(
         file, fmt::format("a divisor of {} as group_size", weight.columns()),
@@ -88,7 +91,9 @@ Json json_of(const WeightDescription& weight) {
   json["axis"] = 0;
   json["group_size"] = group_size ? Json(*group_size) : Json(nullptr);
   json["shape"] = weight.shape;
-  json["shift"] = type.bits == 8 ? "none" : "float";
+  json["shift"] = type.bits == 8         ? "none"
+                  : weight.integer_shift ? "integer"
+                                         : "float";
   json["packing"] = type.bits == 8 ? "none" : "rows";
   return json;
 }
@@ -111,12 +116,6 @@ Result<Json> read_object(const Metadata& metadata, const char* key,
 
 }  // namespace
 
-int64_t WeightDescription::columns() const {
-  int64_t columns = 1;
-  for (size_t i = 1; i < shape.size(); ++i) columns *= shape[i];
-  return columns;
-}
-
 std::string weights_text(
     const std::map<std::string, WeightDescription>& weights) {
   Json json = Json::object();
@@ -135,6 +134,19 @@ Result<std::map<std::string, WeightDescription>> read_descriptions(
     weights.emplace(module, std::move(weight));
   }
   return weights;
+}
+
+Result<std::optional<ModuleMap>> read_modules(const Metadata& metadata,
+                                              const std::string& file) {
+  if (!metadata.contains(kVersionKey) || !metadata.contains(kModulesKey)) {
+    return std::optional<ModuleMap>();
+  }
+  QUANTO_ASSIGN_OR_RETURN(const Json json,
+                          read_object(metadata, kModulesKey, file));
+  QUANTO_ASSIGN_OR_RETURN(
+      ModuleMap map,
+      read_module_map(json, fmt::format("{} in {}", kModulesKey, file)));
+  return std::optional(std::move(map));
 }
 
 Result<std::map<std::string, std::string>> read_tied(

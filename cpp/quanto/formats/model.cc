@@ -46,7 +46,7 @@ io::Status check_all_there(const Sayings& sayings,
                            const std::set<std::string>& modules,
                            const std::string& path) {
   for (const auto& [module, entry] : sayings.map) {
-    if (!modules.contains(module)) {
+    if (entry.weights && !modules.contains(module)) {
       return Error{path,
                    {},
                    fmt::format("expected a quantized weight of '{}', which {} "
@@ -99,6 +99,7 @@ Result<Model> describe(const Checkpoint& checkpoint) {
   const std::set<std::string> modules = quantized_modules(tensors);
   QUANTO_RETURN_IF_ERROR(check_all_there(sayings, modules, checkpoint.path()));
   Model model;
+  if (sayings.has_map) model.map = sayings.map;
   for (const std::string& module : modules) {
     QUANTO_ASSIGN_OR_RETURN(ModelTensor weight,
                             put_together(tensors, sayings, module));
@@ -114,11 +115,12 @@ std::span<const std::byte> values(const ModelTensor& tensor, Buffer& room,
                                   Executor& executor) {
   if (!io::is_float(*tensor.type)) return {};
   if (!tensor.facts) return bytes_of(tensor.data);
+  room.resize(0);
   if (tensor.numel() == 0) return {};
   StoredWeight weight{};
   weight.dtype = io::core_type(*tensor.type);
   const auto size = static_cast<size_t>(tensor.numel() * size_of(weight.dtype));
-  if (room.bytes().size() < size) room = Buffer(size);
+  room.resize(size);
   weight.data = bytes_of(tensor.data).data();
   weight.scale = bytes_of(tensor.scale).data();
   if (tensor.shift.tensor != nullptr) {
@@ -129,7 +131,7 @@ std::span<const std::byte> values(const ModelTensor& tensor, Buffer& room,
   weight.rows = numel_of(tensor.scale.tensor->shape);
   weight.columns = tensor.numel() / weight.rows;
   dequantize_weight(weight, {tensor.facts->qtype, {}}, room.data(), executor);
-  return room.bytes().first(size);
+  return room.bytes();
 }
 
 }  // namespace quanto::formats

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "quanto/core/executor.h"
+#include "quanto/formats/module_map.h"
 #include "quanto/formats/quanto.h"
 #include "quanto/formats/weight.h"
 #include "quanto/io/checkpoint.h"
@@ -37,7 +38,8 @@ struct Model {
   /// Tensors that are not weights: input_scale, output_scale of quantized
   /// modules.
   std::vector<io::Checkpoint::Found> scales;
-  bool quantized = false;  ///< it has quantized weights
+  bool quantized = false;        ///< it has quantized weights
+  std::optional<ModuleMap> map;  ///< the quantization map, if a file has it
 };
 
 /// Reads what every tensor is, from the metadata of the files, the
@@ -48,7 +50,7 @@ struct Model {
 io::Result<Model> describe(const io::Checkpoint& checkpoint);
 
 /// The values of a weight in its own type: those of the file for a float one,
-/// else dequantized into `room`, which is made large enough. Other types than
+/// else dequantized into `room`, which takes its size. Other types than
 /// the core's float ones give an empty span.
 std::span<const std::byte> values(const ModelTensor& tensor, Buffer& room,
                                   Executor& executor);

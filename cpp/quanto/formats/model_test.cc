@@ -20,9 +20,8 @@ class ModelTest : public testing::Test {
       weight[i] = static_cast<float>(i % 16);  // exact in 4 bits
     }
     SerialExecutor executor;
-    parts_ =
-        quantize_weight("q", {weight.data(), DType::kFloat32, kRows, kColumns},
-                        kFacts, Optimizer::kMax, executor);
+    quantize_weight("q", {weight.data(), DType::kFloat32, kRows, kColumns},
+                    kFacts, Optimizer::kMax, parts_, executor);
     tensors_ = stored_tensors("q", kFacts, DType::kFloat32, kRows, kColumns);
     config_["quant_method"] = "quanto";
     config_["format_version"] = 1;

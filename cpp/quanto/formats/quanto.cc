@@ -9,7 +9,6 @@
 namespace quanto::formats {
 namespace {
 
-using io::Error;
 using io::Json;
 using io::Result;
 
@@ -64,42 +63,14 @@ std::vector<io::TensorInfo> stored_tensors(const std::string& module,
 }
 
 Json map_entry(WeightFacts facts) {
-  Json entry;
-  entry["weights"] = qtype(facts.qtype).name;
-  entry["activations"] = "none";
-  entry["version"] = 1;
-  entry["group_size"] =
-      facts.group_size ? Json(*facts.group_size) : Json(nullptr);
-  entry["axis"] = 0;
-  entry["dynamic"] = false;
-  entry["quantized_input"] = false;
-  entry["quantized_output"] = false;
-  return entry;
+  ModuleEntry entry;
+  entry.weights = facts.qtype;
+  entry.group_size = facts.group_size;
+  return entry_json(entry);
 }
 
-Result<std::optional<MapEntry>> read_map_entry(const Json& entry,
-                                               const std::string& module,
-                                               const std::string& file) {
-  if (!entry.is_object()) return expected(file, "an entry", module, &entry);
-  const Json* weights = member(entry, "weights");
-  if (weights != nullptr && *weights == "none") {
-    return std::optional<MapEntry>();
-  }
-  QUANTO_ASSIGN_OR_RETURN(const QType* type,
-                          read_type(weights, "weights", module, file));
-  const Json* version = member(entry, "version");
-  if (version == nullptr) {
-    return std::optional(MapEntry{type->id, false, {}});
-  }
-  if (*version != 1) return expected(file, "version 1", module, version);
-  QUANTO_ASSIGN_OR_RETURN(
-      const auto group_size,
-      read_group_size(member(entry, "group_size"), module, file));
-  return std::optional(MapEntry{type->id, true, group_size});
-}
-
-Result<std::map<std::string, MapEntry>> read_quantization_config(
-    const Json& config, const std::string& file) {
+Result<ModuleMap> read_quantization_config(const Json& config,
+                                           const std::string& file) {
   const std::string of = "quantization_config";
   const Json* method =
       config.is_object() ? member(config, "quant_method") : nullptr;
@@ -114,13 +85,7 @@ Result<std::map<std::string, MapEntry>> read_quantization_config(
   if (modules == nullptr || !modules->is_object()) {
     return expected(file, "a quantization map as modules", of, modules);
   }
-  std::map<std::string, MapEntry> map;
-  for (const auto& [module, json] : modules->items()) {
-    QUANTO_ASSIGN_OR_RETURN(const auto entry,
-                            read_map_entry(json, module, file));
-    if (entry) map.emplace(module, *entry);
-  }
-  return map;
+  return read_module_map(*modules, file);
 }
 
 }  // namespace quanto::formats

@@ -58,41 +58,6 @@ TEST(QuantoFormatTest, StoresPackedGroups) {
   EXPECT_EQ(whole[1].shape, (std::vector<int64_t>{5, 1}));
 }
 
-TEST(QuantoFormatTest, ReadsTheEntriesItWrites) {
-  for (const WeightFacts facts :
-       {WeightFacts{QTypeId::kQInt4, 64}, WeightFacts{QTypeId::kQInt8, {}}}) {
-    const auto read = read_map_entry(map_entry(facts), "m", "f");
-    ASSERT_TRUE(read.ok());
-    EXPECT_EQ(read.value()->qtype, facts.qtype);
-    EXPECT_TRUE(read.value()->group_size_known);
-    EXPECT_EQ(read.value()->group_size, facts.group_size);
-  }
-}
-
-TEST(QuantoFormatTest, ReadsThePredecessorsEntries) {
-  const auto read = read_map_entry(
-      entry(R"({"weights": "qint4", "activations": "none"})"), "m", "f");
-  ASSERT_TRUE(read.ok());
-  EXPECT_FALSE(read.value()->group_size_known);
-  const auto none = read_map_entry(
-      entry(R"({"weights": "none", "activations": "qint8"})"), "m", "f");
-  ASSERT_TRUE(none.ok());
-  EXPECT_EQ(none.value(), std::nullopt);
-}
-
-TEST(QuantoFormatTest, RefusesBadEntries) {
-  for (const char* text :
-       {"1", "{}", R"({"weights": "qint3"})", R"({"weights": 8})",
-        R"({"weights": "qint4", "version": 2})",
-        R"({"weights": "qint4", "version": 1})",
-        R"({"weights": "qint4", "version": 1, "group_size": 0})",
-        R"({"weights": "qint4", "version": 1, "group_size": "64"})"}) {
-    const auto read = read_map_entry(entry(text), "m", "f");
-    ASSERT_FALSE(read.ok()) << text;
-    EXPECT_EQ(read.error().line().find("f: expected"), 0) << text;
-  }
-}
-
 TEST(QuantoFormatTest, ReadsAConfig) {
   Json config = entry(
       R"({"quant_method": "quanto", "format_version": 1, "modules": {}})");

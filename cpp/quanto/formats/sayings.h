@@ -5,6 +5,7 @@
 #include <string>
 
 #include "quanto/formats/metadata.h"
+#include "quanto/formats/module_map.h"
 #include "quanto/formats/quanto.h"
 #include "quanto/io/checkpoint.h"
 
@@ -14,13 +15,13 @@ namespace quanto::formats {
 struct Sayings {
   bool has_map = false;
   std::string map_file;                                ///< where the map stands
-  std::map<std::string, MapEntry> map;                 ///< the quantization map
+  ModuleMap map;                                       ///< the quantization map
   std::map<std::string, WeightDescription> described;  ///< in the metadata
 };
 
-/// From the metadata of the files, and the map in config.json's
-/// quantization_config or in the predecessor's quanto_qmap.json. Errors: those
-/// of what is read.
+/// The map is that of config.json's quantization_config, of the predecessor's
+/// quanto_qmap.json, or of the files' metadata, the first of these that is
+/// there. Errors: those of what is read.
 io::Result<Sayings> read_sayings(const io::Checkpoint& checkpoint);
 
 }  // namespace quanto::formats

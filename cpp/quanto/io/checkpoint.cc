@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "quanto/io/gguf.h"
 #include "quanto/io/json.h"
 #include "quanto/io/mapped_file.h"
 
@@ -62,13 +63,14 @@ Status check_index(const std::map<std::string, std::string>& index,
 }
 
 Result<std::vector<SafetensorsFile>> open_shards(
-    const fs::path& folder, const std::map<std::string, std::string>& index) {
+    const fs::path& folder, const std::map<std::string, std::string>& index,
+    Mapping mapping) {
   std::set<std::string> names;
   for (const auto& [tensor, file] : index) names.insert(file);
   std::vector<SafetensorsFile> files;
   for (const std::string& name : names) {
     QUANTO_ASSIGN_OR_RETURN(SafetensorsFile file,
-                            SafetensorsFile::open(folder / name));
+                            SafetensorsFile::open(folder / name, mapping));
     files.push_back(std::move(file));
   }
   return files;
@@ -107,12 +109,20 @@ std::string index_text(const std::map<std::string, std::string>& weight_map,
   return json_text(json);
 }
 
-Result<Checkpoint> Checkpoint::open(const std::string& path) {
+Result<Checkpoint> Checkpoint::open(const std::string& path, Mapping mapping) {
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) {
-    QUANTO_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(path));
+    if (is_gguf(path)) {
+      return Error{path,
+                   {},
+                   "expected a folder or a safetensors file, got a GGUF file, "
+                   "of which this quanto reads the structure only (quanto "
+                   "inspect, quanto verify)"};
+    }
+    QUANTO_ASSIGN_OR_RETURN(SafetensorsFile file,
+                            SafetensorsFile::open(path, mapping));
     checkpoint.files_.push_back(std::move(file));
     return checkpoint;
   }
@@ -127,12 +137,14 @@ Result<Checkpoint> Checkpoint::open(const std::string& path) {
                               MappedFile::open(index_path));
       QUANTO_ASSIGN_OR_RETURN(const auto index,
                               parse_index(text.bytes(), index_path));
-      QUANTO_ASSIGN_OR_RETURN(checkpoint.files_, open_shards(path, index));
+      QUANTO_ASSIGN_OR_RETURN(checkpoint.files_,
+                              open_shards(path, index, mapping));
       QUANTO_RETURN_IF_ERROR(check_index(index, checkpoint.files_, index_path));
       return checkpoint;
     }
     if (is_there(file)) {
-      QUANTO_ASSIGN_OR_RETURN(SafetensorsFile one, SafetensorsFile::open(file));
+      QUANTO_ASSIGN_OR_RETURN(SafetensorsFile one,
+                              SafetensorsFile::open(file, mapping));
       checkpoint.files_.push_back(std::move(one));
       return checkpoint;
     }

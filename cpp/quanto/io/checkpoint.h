@@ -31,7 +31,8 @@ class Checkpoint {
  public:
   /// Maps every file. Errors: those of the files; no checkpoint there; a shard
   /// is missing; index and shards do not say the same.
-  static Result<Checkpoint> open(const std::string& path);
+  static Result<Checkpoint> open(const std::string& path,
+                                 Mapping mapping = Mapping::kRead);
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool is_folder() const { return is_folder_; }

@@ -42,7 +42,7 @@ void advise(std::span<const std::byte> whole, std::span<const std::byte> part,
 
 }  // namespace
 
-Result<MappedFile> MappedFile::open(const std::string& path) {
+Result<MappedFile> MappedFile::open(const std::string& path, Mapping mapping) {
   // Not blocking: a named pipe would wait for its writer.
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.value < 0) return system_error(path, "a readable file");
@@ -53,9 +53,12 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   }
   const auto size = static_cast<size_t>(info.st_size);
   if (size == 0) return MappedFile(path, {});
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.value, 0);
+  const bool keep = mapping == Mapping::kKeep;
+  void* data =
+      ::mmap(nullptr, size, keep ? PROT_READ | PROT_WRITE : PROT_READ,
+             keep ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED, fd.value, 0);
   if (data == MAP_FAILED) return system_error(path, "to map it");
-  ::madvise(data, size, MADV_SEQUENTIAL);
+  if (!keep) ::madvise(data, size, MADV_SEQUENTIAL);
   return MappedFile(path, {static_cast<const std::byte*>(data), size});
 }
 

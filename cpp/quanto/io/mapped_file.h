@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -9,12 +10,18 @@
 
 namespace quanto::io {
 
-/// A regular file mapped for reading. Its pages belong to the page cache: they
+/// What a mapping is for: bytes that are read once and in order, or memory that
+/// a program keeps, reads anywhere and may write to. What it writes stays its
+/// own: the file does not change.
+enum class Mapping : uint8_t { kRead, kKeep };
+
+/// A regular file mapped into memory. Its pages belong to the page cache: they
 /// are read when they are used and cost no anonymous memory.
 class MappedFile {
  public:
   /// Errors: no such file, not a regular file, not readable.
-  static Result<MappedFile> open(const std::string& path);
+  static Result<MappedFile> open(const std::string& path,
+                                 Mapping mapping = Mapping::kRead);
 
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
