@@ -1,4 +1,4 @@
-"""Frozen modules compile in one graph, export, and become packages."""
+"""Frozen modules compile in one graph and export."""
 
 import io
 
@@ -97,11 +97,3 @@ def test_exports_with_a_dynamic_batch(scheme):
     program = torch.export.export(model, (INPUT,), dynamic_shapes=({0: batch},))
     x = torch.randn(9, 32)
     torch.testing.assert_close(program.module()(x), model(x))
-
-
-@pytest.mark.parametrize("scheme", ["qint8", "qint4"])
-def test_becomes_an_inductor_package(scheme, tmp_path):
-    model = frozen_model(scheme).eval()
-    program = torch.export.export(model, (INPUT,))
-    path = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "m.pt2"))
-    torch.testing.assert_close(torch._inductor.aoti_load_package(path)(INPUT), model(INPUT))

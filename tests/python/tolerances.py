@@ -44,6 +44,10 @@ FIRST_LOAD_MIB = 12
 """What quantizing on the fly may hold beside codes, scales and one float weight: modules, and code
 and threads of the libraries that the first load of a process brings in."""
 
+PACKAGE_CODE_BYTES = 8 << 20
+"""Of a package, what is not its tensors: sources and machine code of about sixty calls. The dense
+weights of the model would be more than three times as much."""
+
 EXAMPLE_PERPLEXITY = 1.15
 """The bundled model of 260 thousand parameters loses 8 % with int4 and int8 activations."""
 

@@ -104,25 +104,30 @@ class WrapperTensor(torch.Tensor, metaclass=_WrapperMeta):
 
     # The geometry was given to torch at construction; the device follows assignments.
 
+    def _codes(self) -> torch.Tensor:
+        """`_data`; to read the attribute would be a step of what torch.export traces."""
+        data: torch.Tensor = self.__dict__["_data"]
+        return data
+
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         """Where the codes are."""
-        return self._data.device
+        return self._codes().device
 
     @property
     def is_meta(self) -> bool:  # type: ignore[override]
         """Whether the codes are on the meta device."""
-        return self._data.is_meta
+        return self._codes().is_meta
 
     @property
     def is_cpu(self) -> bool:  # type: ignore[override]
         """Whether the codes are on the CPU."""
-        return self._data.is_cpu
+        return self._codes().is_cpu
 
     @property
     def is_cuda(self) -> bool:  # type: ignore[override]
         """Whether the codes are on a CUDA device."""
-        return self._data.is_cuda
+        return self._codes().is_cuda
 
     # Tools that resolve "module.weight._data" by walking modules stop here.
 

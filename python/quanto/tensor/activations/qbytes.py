@@ -11,6 +11,7 @@ from ... import library
 from ...qtype import qtype as QType
 from ...qtype import qtypes
 from ..core import has_values
+from ..exporting import recording, run_torch
 from ..fallback import run_dense
 from ..qbytes import QBytesTensor
 from ..qtensor import QTensor
@@ -96,6 +97,14 @@ class ActivationQBytesTensor(QBytesTensor):
     def _facts(self) -> dict[str, Any]:
         return {"qtype": self._qtype.name}
 
+    def __tensor_flatten__(self) -> tuple[list[str], dict[str, Any]]:
+        if recording():  # by what would make a result a constant
+            raise ValueError(
+                f"torch.export: expected plain results, got codes of {self._qtype.name}: "
+                "call dequantize() on them in forward(), or calibrate with streamline=True"
+            )
+        return super().__tensor_flatten__()
+
     @classmethod
     def _build(
         cls,
@@ -169,8 +178,7 @@ class ActivationQBytesTensor(QBytesTensor):
         handler = FUNCTIONS.get(func)
         if handler is not None:
             return handler(*args, **kwargs)
-        with torch._C.DisableTorchFunctionSubclass():  # else plain results become broken ones
-            return func(*args, **kwargs)
+        return run_torch(func, args, kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

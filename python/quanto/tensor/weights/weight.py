@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
+from ..exporting import run_torch
 from ..fallback import qfallback, run_dense
 from ..qtensor import QTensor, plain_tensors
 
@@ -106,8 +107,7 @@ class WeightQTensor(QTensor):
             return linear_function(*args, **kwargs)
         if func is torch.equal and isinstance(args[0], QTensor):
             return args[0].equal(args[1])
-        with torch._C.DisableTorchFunctionSubclass():  # else plain results become broken weights
-            return func(*args, **kwargs)
+        return run_torch(func, args, kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
