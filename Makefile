@@ -20,20 +20,23 @@ ifneq ($(shell command -v ccache),)
 export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 endif
 
-CXX_SOURCES = $(shell git ls-files --cached --others --exclude-standard 'cpp/*.h' 'cpp/*.cc' 'benchmarks/*.cc' 'tests/*.cc')
+CXX_SOURCES = $(shell git ls-files --cached --others --exclude-standard 'cpp/*.h' 'cpp/*.cc' 'benchmarks/*.cc' 'tests/*.cc' 'examples/*.h' 'examples/*.cc')
 TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
 	'cpp/quanto/core/*.cc' 'cpp/quanto/scale/*.cc' 'cpp/quanto/kernels/*.cc' \
-	'cpp/quanto/io/*.cc' 'cpp/quanto/formats/*.cc' 'cpp/quanto/cli/*.cc' | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
+	'cpp/quanto/io/*.cc' 'cpp/quanto/formats/*.cc' 'cpp/quanto/cli/*.cc' \
+	cpp/quanto/limits/limits.cc | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
-.PHONY: help demo test build lint tidy format test-cpp test-python bench wheel asan fuzz clean
+.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk bench bench-cli wheel deb asan fuzz fuzz-minute clean
 
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
 	@echo "make test                           lint, build, and all C++ and Python tests"
-	@echo "make lint | tidy | test-cpp | test-python   the parts of it"
+	@echo "make lint | tidy | test-cpp | test-python | test-sdk   the parts of it"
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
+	@echo "make bench-cli [ARGS=...]           quanto quantize beside a file copy, its parts and the peers"
 	@echo "make wheel                          dist/*.whl, tried in a clean environment"
+	@echo "make deb                            dist/*.deb: the command and the torch-free library, tried"
 	@echo "make fuzz [RUNS=1000000]            the parsers of files under libFuzzer (clang)"
 	@echo "make asan                           C++ tests of the torch-free layers under ASan and UBSan"
 	@echo "TORCH=requirement|path|installed    which torch to build and run against ($(TORCH))"
@@ -41,7 +44,7 @@ help:
 demo: $(VENV)/.extras build
 	$(BIN)/python -m examples.demo --model $(MODEL)
 
-test: lint tidy test-cpp test-python
+test: lint tidy test-cpp test-python test-sdk fuzz-minute
 
 # The virtual environment, with torch and the tools of pyproject.toml's extras.
 $(VENV)/.torch:
@@ -58,13 +61,19 @@ $(VENV)/.extras: pyproject.toml | $(VENV)/.torch
 build: $(VENV)/.extras
 	@scripts/system_packages.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall \
-		-C cmake.define.QUANTO_BUILD_TESTS=ON -C cmake.define.QUANTO_BUILD_BENCHMARKS=ON .
+		-C cmake.define.QUANTO_BUILD_TESTS=ON -C cmake.define.QUANTO_BUILD_BENCHMARKS=ON \
+		-C cmake.define.QUANTO_BUILD_NN=ON \
+		-C cmake.define.Torch_DIR="$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)')/Torch" .
 
 test-cpp: build
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 test-python: build
 	$(BIN)/python -m pytest
+
+# The examples of the C++ SDK, out of the tree, against the installed package.
+test-sdk: build
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/consume/sdk.sh $(BUILD)
 
 lint: $(VENV)/.extras
 	$(BIN)/ruff check .
@@ -83,6 +92,9 @@ format: $(VENV)/.extras
 bench: build $(PEERS)/.peers
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) $(ARGS)
 
+bench-cli: build $(PEERS)/.peers
+	$(BIN)/python -m benchmarks.cli --peers $(PEERS) $(ARGS)
+
 # optimum-quanto owns the same names as this package: an environment of its own.
 .venv-peers/.peers:
 	$(PYTHON) -m venv $(if $(filter installed,$(TORCH)),--system-site-packages) .venv-peers
@@ -95,11 +107,24 @@ wheel: $(VENV)/.extras
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist .
 	tests/consume/wheel.sh dist/quanto-*.whl "$(TORCH)"
 
+# The command and the torch-free library for Debian, tried from a folder.
+deb: $(VENV)/.extras
+	@scripts/system_packages.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/consume/deb.sh dist
+
 asan: $(VENV)/.extras
 	@scripts/system_packages.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset asan-ubsan
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset asan-ubsan
 	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset asan-ubsan
+
+# Without clang, the corpus alone is run, by test-cpp.
+fuzz-minute: build
+ifneq ($(shell command -v $(or $(CLANGXX),clang++)),)
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/fuzz/run.sh --seconds 60
+else
+	@echo "fuzz: skipped, no clang++ (Debian: clang libclang-rt-dev); the corpus was run by ctest"
+endif
 
 fuzz: $(VENV)/.extras
 	@scripts/system_packages.sh
