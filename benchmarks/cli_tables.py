@@ -22,8 +22,7 @@ def facts(args: argparse.Namespace, size: int, largest: int) -> str:
             "Median [lowest-highest]; GB/s of input; / copy: speed over that of the copy in the "
             "same round. Parts: seconds of reading, kernels and writing, each alone; % of parts: "
             "the longest of them over the whole, in the same round. CPU s: of all threads; "
-            "/ parts: over that of kernels and writing alone, which other work on the machine "
-            "hardly changes.",
+            "/ parts: over that of kernels and writing alone.",
         ]
     )
 
