@@ -136,6 +136,7 @@ void write_folder(const io::Checkpoint& input, const Output& output,
   const auto files = files_to_write(output, partial, options);
   Progress progress(input_bytes(files));
   std::vector<Target> targets;
+  targets.reserve(files.size());
   for (const FilePlan* file : files) {
     targets.push_back({file, fs::path(partial) / file->name});
   }
