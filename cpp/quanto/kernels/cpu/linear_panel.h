@@ -80,7 +80,7 @@ inline ColumnRun find_columns(const LinearProblem& problem,
   constexpr int64_t kCodes = 8 / bits_of(kType);
   ColumnRun run;
   if (plan.planes == kCodes) {
-    const int64_t plane = kCodes == 1 ? 0 : output / plan.plane_rows;
+    const int64_t plane = kCodes == 1 ? 0 : last / plan.plane_rows;
     for (int c = 0; c < kLanes; ++c) {
       const int64_t row = smaller(output + c, last) - plane * plan.plane_rows;
       run.codes[c] = data + row * problem.k + k;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cfloat>
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include "quanto/kernels/cpu/linear_case.h"
@@ -150,6 +153,69 @@ TEST(LinearSpecialTest, TakesTheSmallestActivations) {
       }
     }
     ASSERT_NO_FATAL_FAILURE(expect_all_close(weight, input, want));
+  }
+}
+
+/// A copy of bytes between two pages that may not be read, right after the
+/// first or right before the second.
+class GuardedBytes {
+ public:
+  GuardedBytes(const TestTensor& from, bool at_end)
+      : page_(sysconf(_SC_PAGESIZE)),
+        size_(from.numel() * size_of(from.dtype())),
+        room_((size_ + page_ - 1) / page_ * page_),
+        pages_(static_cast<uint8_t*>(mmap(nullptr, room_ + 2 * page_,
+                                          PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
+        data_(pages_ + page_ + (at_end ? room_ - size_ : 0)) {
+    std::memcpy(data_, from.data(), size_);
+    mprotect(pages_, page_, PROT_NONE);
+    mprotect(pages_ + page_ + room_, page_, PROT_NONE);
+  }
+  GuardedBytes(const GuardedBytes&) = delete;
+  GuardedBytes& operator=(const GuardedBytes&) = delete;
+  ~GuardedBytes() { munmap(pages_, room_ + 2 * page_); }
+
+  [[nodiscard]] const void* data() const { return data_; }
+
+ private:
+  int64_t page_;
+  int64_t size_;
+  int64_t room_;
+  uint8_t* pages_;
+  uint8_t* data_;
+};
+
+/// Codes are read where they are and nowhere else: planes end inside a panel.
+TEST(LinearSpecialTest, ReadsNothingBesideTheCodes) {
+  for (const QType& type : kQTypes) {
+    const Weight model = weight_of(type.id);
+    for (const int64_t n : {3, 36, 192, 200}) {
+      const Weight weight(model.kind, {n, 256, model.shape.group_size}, 5);
+      for (const DType dtype : kActivations) {
+        for (const int64_t m : {1, 4, 8, 33, 256}) {
+          const Input input(float_input(dtype), m, 256, 7);
+          for (const bool at_end : {false, true}) {
+            const GuardedBytes codes(weight.data, at_end);
+            for_each_variant(
+                weight.problem(m, input.kind),
+                [&](const LinearVariant& variant) {
+                  SerialExecutor executor;
+                  TestTensor output(dtype, m * n);
+                  LinearArgs args = weight.args(input, nullptr, output);
+                  const TestTensor want =
+                      run_variant(variant, weight, input, nullptr, m, executor);
+                  args.data = codes.data();
+                  variant.run(weight.problem(m, input.kind), args, executor);
+                  ASSERT_EQ(std::memcmp(output.data(), want.data(),
+                                        output.numel() * size_of(dtype)),
+                            0)
+                      << variant.name;
+                });
+          }
+        }
+      }
+    }
   }
 }
 
