@@ -62,8 +62,9 @@ TEST(LinearSpecialTest, InfiniteAndNanCodesReachTheirOutputOnly) {
 /// Every variant for kRows of `input` against `want`, whose infinities and NaN
 /// it must have.
 void expect_all_close(const Weight& weight, const Input& input,
-                      const Expected& want) {
+                      const Expected& want, int64_t fewest_rows = 1) {
   for (const int64_t m : kRows) {
+    if (m < fewest_rows) continue;
     for_each_variant(
         weight.problem(m, input.kind), [&](const LinearVariant& variant) {
           const std::string what = std::string(variant.name) + " " +
@@ -97,20 +98,21 @@ Weight weight_of(QTypeId type) {
 }
 
 /// Rows of x that are not finite are as the reference says, others as ever.
-/// (Not so of bfloat16: its ways apply the shift to sums of x, and give NaN
-/// where an infinity stands.)
+/// (Not so of few rows of bfloat16: gemv_bf16 applies the shift to sums of x,
+/// and gives NaN where an infinity stands.)
 TEST(LinearSpecialTest, InfiniteAndNanActivationsStayInTheirRow) {
   for (const QType& type : kQTypes) {
     const Weight weight = weight_of(type.id);
     const auto [n, k, group_size] = weight.shape;
-    for (const DType dtype : {DType::kFloat32, DType::kFloat16}) {
+    for (const DType dtype : kActivations) {
       Input input(float_input(dtype), kMostRows, k, 7);
       input.x.set(0 * k + 17, INFINITY);
       input.x.set(3 * k + 200, NAN);
       input.x.set(9 * k + 255, -INFINITY);
       input.x.set(32 * k + 64, INFINITY);
       ASSERT_NO_FATAL_FAILURE(
-          expect_all_close(weight, input, expected(weight, input, nullptr)));
+          expect_all_close(weight, input, expected(weight, input, nullptr),
+                           dtype == DType::kBFloat16 ? 5 : 1));
     }
   }
 }
