@@ -115,19 +115,6 @@ class PanelEpilogue {
     }
   }
 
-  /// Asks for the lines that store() will write.
-  void prefetch(int64_t row, int64_t rows) const {
-    const int64_t size = size_of(problem_.activation);
-    auto* out = static_cast<uint8_t*>(args_.output) +
-                (row * problem_.n + outputs_.first) * size;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t at = 0; at < outputs_.count * size; at += kLineBytes) {
-        __builtin_prefetch(out + at, 1);
-      }
-      out += problem_.n * size;
-    }
-  }
-
   /// Stores sums [rows][kPanelColumns] to rows [row, row + rows).
   void store(int64_t row, int64_t rows, const float* sums) const {
     if (outputs_.count < kPanelColumns) return store_some(row, rows, sums);
@@ -142,8 +129,6 @@ class PanelEpilogue {
   }
 
  private:
-  static constexpr int64_t kLineBytes = 64;
-
   Vec output(const float* sums, const OutputLanes& lanes, Vec row_scale) const {
     Vec value = mul(load(sums), lanes.scale);
     if (problem_.input_scale != InputScale::kNone)

@@ -175,25 +175,6 @@ void decode_word_panel(const LinearProblem& problem, const LinearArgs& args,
   }
 }
 
-/// Asks for the codes that decode_word_panel() will read, where those of an
-/// output stand together.
-template <QTypeId kType>
-void prefetch_panel(const LinearProblem& problem, const LinearArgs& args,
-                    const PanelPlan& plan, int64_t output, int64_t last,
-                    int64_t k0, int64_t depth) {
-  constexpr int64_t kLineBytes = 64;
-  if (plan.planes != 8 / bits_of(kType)) return;
-  for (int half = 0; half < kPanelColumns; half += kLanes) {
-    const ColumnRun run =
-        find_columns<kType>(problem, args, plan, output + half, last, k0);
-    for (const uint8_t* codes : run.codes) {
-      for (int64_t k = 0; k < depth; k += kLineBytes) {
-        __builtin_prefetch(codes + k, 0, 2);
-      }
-    }
-  }
-}
-
 /// Zeros from a panel's last quad up to a multiple of `pad_k`.
 template <typename Words>
 void pad_panel(int64_t depth, int64_t pad_k, uint32_t* panel) {

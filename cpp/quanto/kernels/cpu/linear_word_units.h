@@ -98,7 +98,6 @@ bool multiply_panel(const LinearProblem& problem, const KPlan& k_plan,
     epilogue.store(unit.first + row, rows_of(row), done);
   };
   for (int64_t row = unit.begin; row < unit.end; row += Tiles::kRows) {
-    if (last) epilogue.prefetch(unit.first + row, rows_of(row));
     multiply_parts<kScaled, Tiles>(k_plan, input, room, row, rows_of(row), k,
                                    depth,
                                    sums + (row - unit.begin) * kPanelColumns);
@@ -136,13 +135,6 @@ bool run_word_unit(const LinearProblem& problem, const LinearArgs& args,
                                       at.first + at.count - 1, k, depth,
                                       room.scales, room.panel);
       pad_panel<Words>(depth, Tiles::kPadK, room.panel);
-      const bool more = p + 1 < panels;
-      const PanelOutputs next =
-          panel_outputs(plan, first_block, more ? p + 1 : 0);
-      const int64_t next_k = more ? k : k + depth;
-      prefetch_panel<kType>(problem, args, plan, next.first,
-                            next.first + next.count - 1, next_k,
-                            smaller(depth, problem.k - next_k));
       const PanelEpilogue epilogue(problem, args, at);
       finite &= multiply_panel<kScaled, Tiles>(problem, k_plan, input, unit,
                                                room, k, depth, epilogue,
