@@ -74,7 +74,8 @@ inline void pack_amx_bytes(const LinearProblem& problem, const LinearArgs& args,
   }
 
 /// Multiplies kTiles * kAmxRows rows into tile registers 0 to 3, of int8 to
-/// int32 where kBytes, else of bfloat16 to fp32.
+/// int32 where kBytes, else of bfloat16 to fp32. All rows pass by a panel: they
+/// are streamed, so that they do not displace it from the first cache.
 template <bool kBytes, int kTiles>
 inline void multiply_amx(const TilePart& part, const float* before) {
   if (before == nullptr) {
@@ -99,11 +100,11 @@ inline void multiply_amx(const TilePart& part, const float* before) {
     _tile_loadd(6, panel, kPanelStride);
     _tile_loadd(7, panel + kLanes, kPanelStride);
     for (int64_t t = 0; t < part.terms; ++t) {
-      _tile_loadd(4, tile, kAmxWidth * 4);
+      _tile_stream_loadd(4, tile, kAmxWidth * 4);
       QUANTO_AMX_DOT(kBytes, 0, 4, 6);
       QUANTO_AMX_DOT(kBytes, 1, 4, 7);
       if constexpr (kTiles == 2) {
-        _tile_loadd(5, tile + kAmxTile, kAmxWidth * 4);
+        _tile_stream_loadd(5, tile + kAmxTile, kAmxWidth * 4);
         QUANTO_AMX_DOT(kBytes, 2, 5, 6);
         QUANTO_AMX_DOT(kBytes, 3, 5, 7);
       }
@@ -189,8 +190,6 @@ struct AmxTilesOf {
 template <typename PanelWords>
 struct AmxPairTiles : AmxTilesOf<false> {
   using Words = PanelWords;
-  /// A panel and the rows of a tile in the first cache: twice 16 KiB.
-  static constexpr int64_t kDepth = 256;
   static constexpr int64_t kPadK = kVecPairsK;
 
   static void pack(const LinearProblem& problem, const LinearArgs& args,
@@ -208,7 +207,6 @@ using AmxWeightTiles = AmxPairTiles<WeightPairWords>;
 /// Codes by codes, int8 or unsigned and of fewer bits.
 struct AmxByteTiles : AmxTilesOf<true> {
   using Words = ByteWords<false>;
-  static constexpr int64_t kDepth = kWordDepth;
   static constexpr int64_t kPadK = kVecBytes;
 
   static void pack(const LinearProblem& problem, const LinearArgs& args,

@@ -89,7 +89,6 @@ struct VectorPairTiles {
   static constexpr bool kSums = false;
   static constexpr int64_t kRows = kTileRows;
   static constexpr int64_t kBlockRows = kernels::kBlockRows;
-  static constexpr int64_t kDepth = kWordDepth;
   static constexpr int64_t kPadK = kQuad;
 
   static void begin() {}

@@ -90,7 +90,6 @@ struct VectorByteTiles {
   using Words = ByteWords<true>;
   static constexpr int64_t kRows = kTileRows;
   static constexpr int64_t kBlockRows = kernels::kBlockRows;
-  static constexpr int64_t kDepth = kWordDepth;
   static constexpr int64_t kPadK = kQuad;
   static constexpr bool kSums = true;
 

@@ -22,15 +22,13 @@ template <typename Tiles>
 KPlan plan_k(const LinearProblem& problem) {
   const int64_t padded = round_up(problem.k, Tiles::kPadK);
   const int64_t terms = terms_of(problem.input);
-  // More terms of x do not fit beside a panel anyway, and use it longer.
-  const int64_t depth = terms == 1 ? Tiles::kDepth : kWordDepth;
   // Scales of groups are applied to the sums of parts, or are in the panel.
   const bool whole =
       bits_of(problem.weight) == 8 || kHoldsWeights<typename Tiles::Words>;
-  const int64_t part = whole ? smaller(problem.k, depth)
-                             : smaller(problem.group_size, kWordDepth);
+  const int64_t part =
+      smaller(whole ? problem.k : problem.group_size, kWordDepth);
   return {part,
-          larger(part, depth / part * part),
+          larger(part, kWordDepth / part * part),
           ceil_div(problem.k, part),
           padded,
           terms,

@@ -10,7 +10,6 @@
 //   Words                what a panel holds (linear_word_decode.h)
 //   kRows                rows of a tile
 //   kBlockRows           rows of activations held as tiles at a time, at most
-//   kDepth               k of a panel, for one term and no longer groups
 //   kPadK                k of a part is padded to a multiple of it
 //   kSums                multiply() takes x_sums even without a shift
 //   padded(rows)         rows of tile and sums that `rows` take up
