@@ -2,7 +2,6 @@
 #include "quanto/core/executor.h"
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "quanto/core/error.h"
+#include "quanto/core/range_queue.h"
 
 namespace quanto {
 namespace {
@@ -62,8 +62,8 @@ void SerialExecutor::parallel_for(int64_t count, int64_t /*grain*/, Body body) {
   if (count > 0) body(0, count);
 }
 
-/// One job at a time: `next` hands out its ranges, and a job is over when every
-/// range is taken and no worker is inside one.
+/// One job at a time: `ranges` hands out its parts, and a job is over when all
+/// are taken and no worker is inside one.
 struct ThreadPool::State {
   std::mutex one_caller;
   std::mutex mutex;
@@ -74,9 +74,7 @@ struct ThreadPool::State {
   int active = 0;
   bool stopping = false;
   const Body* body = nullptr;
-  int64_t count = 0;
-  int64_t range = 0;
-  std::atomic<int64_t> next = 0;
+  RangeQueue* ranges = nullptr;
 
   State() = default;
   State(const State&) = delete;
@@ -90,14 +88,6 @@ struct ThreadPool::State {
     for (std::thread& worker : workers) worker.join();
   }
 
-  void run_ranges() {
-    for (;;) {
-      const int64_t begin = next.fetch_add(range);
-      if (begin >= count) return;
-      (*body)(begin, std::min(count, begin + range));
-    }
-  }
-
   void work() {
     uint64_t seen = 0;
     std::unique_lock lock(mutex);
@@ -105,29 +95,30 @@ struct ThreadPool::State {
       wake.wait(lock, [&] { return stopping || job != seen; });
       if (stopping) return;
       seen = job;
+      // A worker that woke late finds nothing to do.
+      if (ranges == nullptr) continue;
       ++active;
+      const Body job_body = *body;
+      RangeQueue& job_ranges = *ranges;
       lock.unlock();
-      run_ranges();
+      drain(job_ranges, job_body);
       lock.lock();
       if (--active == 0) idle.notify_one();
     }
   }
 
-  void run(int64_t job_count, int64_t job_range, const Body& job_body) {
+  void run(RangeQueue& job_ranges, const Body& job_body) {
     const std::scoped_lock only(one_caller);
     {
-      std::unique_lock lock(mutex);
-      // A worker that woke late for the last job must not see half of this one.
-      idle.wait(lock, [&] { return active == 0; });
+      const std::scoped_lock lock(mutex);
       body = &job_body;
-      count = job_count;
-      range = job_range;
-      next = 0;
+      ranges = &job_ranges;
       ++job;
     }
     wake.notify_all();
-    run_ranges();
+    drain(job_ranges, job_body);
     std::unique_lock lock(mutex);
+    ranges = nullptr;
     idle.wait(lock, [&] { return active == 0; });
   }
 };
@@ -148,12 +139,11 @@ int ThreadPool::threads() const {
 
 void ThreadPool::parallel_for(int64_t count, int64_t grain, Body body) {
   if (count <= 0) return;
-  const int64_t even = (count + threads() - 1) / threads();
-  const int64_t range = std::max({grain, even, int64_t{1}});
-  if (range >= count) {
+  RangeQueue ranges(count, grain, threads());
+  if (threads() == 1 || ranges.is_single()) {
     body(0, count);
   } else {
-    state_->run(count, range, body);
+    state_->run(ranges, body);
   }
 }
 

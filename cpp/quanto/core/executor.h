@@ -43,7 +43,7 @@ class SerialExecutor final : public Executor {
   void parallel_for(int64_t count, int64_t grain, Body body) override;
 };
 
-/// A pool of `threads` threads, the caller included; ranges are split evenly.
+/// A pool of `threads` threads, the caller included.
 class ThreadPool final : public Executor {
  public:
   explicit ThreadPool(int threads);

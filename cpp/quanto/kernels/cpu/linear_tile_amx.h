@@ -73,11 +73,9 @@ inline void pack_amx_bytes(const LinearProblem& problem, const LinearArgs& args,
     _tile_dpbf16ps(sum, a, b);            \
   }
 
-/// Multiplies kTiles * kAmxRows rows into tile registers 0 to 3, of int8 to
-/// int32 where kBytes, else of bfloat16 to fp32. All rows pass by a panel: they
-/// are streamed, so that they do not displace it from the first cache.
-template <bool kBytes, int kTiles>
-inline void multiply_amx(const TilePart& part, const float* before) {
+/// Sums of kTiles * kAmxRows rows to tile registers 0 to 3.
+template <int kTiles>
+inline void start_amx(const float* before) {
   if (before == nullptr) {
     _tile_zero(0);
     _tile_zero(1);
@@ -94,24 +92,55 @@ inline void multiply_amx(const TilePart& part, const float* before) {
       _tile_loadd(3, lower + kLanes, kPanelStride);
     }
   }
-  const uint32_t* tile = part.tile;
-  const uint32_t* panel = part.panel;
-  for (int64_t i = 0; i < part.words; i += kAmxWidth) {
-    _tile_loadd(6, panel, kPanelStride);
-    _tile_loadd(7, panel + kLanes, kPanelStride);
-    for (int64_t t = 0; t < part.terms; ++t) {
-      _tile_stream_loadd(4, tile, kAmxWidth * 4);
-      QUANTO_AMX_DOT(kBytes, 0, 4, 6);
-      QUANTO_AMX_DOT(kBytes, 1, 4, 7);
-      if constexpr (kTiles == 2) {
-        _tile_stream_loadd(5, tile + kAmxTile, kAmxWidth * 4);
-        QUANTO_AMX_DOT(kBytes, 2, 5, 6);
-        QUANTO_AMX_DOT(kBytes, 3, 5, 7);
-      }
-      tile += kTiles * kAmxTile;
+}
+
+/// Adds the products of the rows in tile registers 4 and 5 with the columns in
+/// 6 and 7, and refills each with what follows, where that is not null, as soon
+/// as it was read: a thread that shares its core does not see past a load. All
+/// rows pass by a panel: they are streamed, so that they do not displace it
+/// from the first cache.
+template <bool kBytes, int kTiles, bool kNextRows, bool kNextColumns>
+inline void step_amx(const uint32_t* rows, const uint32_t* columns) {
+  QUANTO_AMX_DOT(kBytes, 0, 4, 6);
+  QUANTO_AMX_DOT(kBytes, 1, 4, 7);
+  if constexpr (kNextRows) _tile_stream_loadd(4, rows, kAmxWidth * 4);
+  if constexpr (kTiles == 2) {
+    QUANTO_AMX_DOT(kBytes, 2, 5, 6);
+    if constexpr (kNextColumns) _tile_loadd(6, columns, kPanelStride);
+    QUANTO_AMX_DOT(kBytes, 3, 5, 7);
+    if constexpr (kNextRows) {
+      _tile_stream_loadd(5, rows + kAmxTile, kAmxWidth * 4);
     }
-    panel += kAmxWidth * kPanelColumns;
+  } else if constexpr (kNextColumns) {
+    _tile_loadd(6, columns, kPanelStride);
   }
+  if constexpr (kNextColumns) _tile_loadd(7, columns + kLanes, kPanelStride);
+}
+
+/// Multiplies kTiles * kAmxRows rows into tile registers 0 to 3, of int8 to
+/// int32 where kBytes, else of bfloat16 to fp32.
+template <bool kBytes, int kTiles>
+inline void multiply_amx(const TilePart& part, const float* before) {
+  start_amx<kTiles>(before);
+  const uint32_t* rows = part.tile;
+  const uint32_t* columns = part.panel;
+  _tile_loadd(6, columns, kPanelStride);
+  _tile_loadd(7, columns + kLanes, kPanelStride);
+  _tile_stream_loadd(4, rows, kAmxWidth * 4);
+  if constexpr (kTiles == 2) {
+    _tile_stream_loadd(5, rows + kAmxTile, kAmxWidth * 4);
+  }
+  for (int64_t left = part.words - kAmxWidth;; left -= kAmxWidth) {
+    for (int64_t t = 1; t < part.terms; ++t) {
+      rows += kTiles * kAmxTile;
+      step_amx<kBytes, kTiles, true, false>(rows, nullptr);
+    }
+    if (left <= 0) break;
+    rows += kTiles * kAmxTile;
+    columns += kAmxWidth * kPanelColumns;
+    step_amx<kBytes, kTiles, true, true>(rows, columns);
+  }
+  step_amx<kBytes, kTiles, false, false>(nullptr, nullptr);
 }
 
 template <int kTiles>
