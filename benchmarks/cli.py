@@ -6,8 +6,8 @@
 
 Generates a checkpoint of `--size` MiB, then, in turns: copies it with cp and sync, quantizes it
 with the command line and with the peers that are installed, and measures the parts of the command
-line alone: reading, kernels, writing. First with the input in the page cache, then with the cache
-dropped before each run. Ratios are of runs of the same round.
+line alone: reading, kernels, writing, and reading beside writing. First with the input in the page
+cache, then with the cache dropped before each run. Ratios are of runs of the same round.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def prepare(source: str, folder: Path) -> float:
 def parts_of(
     args: argparse.Namespace, source: str, folder: Path, out: Path, scheme: str, sizes: list[int]
 ) -> Parts:
-    """Reading, kernels and writing for a scheme whose files have these sizes."""
+    """The parts of a scheme whose files have these sizes."""
     prepare(source, folder)
     reading = cli_parts.reading(folder)
     options = (SCHEMES[scheme].weights, SCHEMES[scheme].optimizer)
@@ -108,7 +108,10 @@ def parts_of(
     os.sync()
     writing = cli_parts.writing(out, sizes)
     shutil.rmtree(out)
-    return Parts(reading, kernels, writing)
+    prepare(source, folder)
+    both = cli_parts.both(folder, out, sizes)
+    shutil.rmtree(out)
+    return Parts(reading, kernels, writing, both)
 
 
 def measure(args: argparse.Namespace, folder: Path, work: Path) -> list[CliRecord]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `quanto quantize` is made of, each part alone: reading, kernels, writing.
+"""What `quanto quantize` is made of: reading, kernels, writing, and the disk's two together.
 
 Also what decides their speed: whether a file is in the page cache.
 """
@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .cli_record import Part
@@ -46,6 +47,16 @@ def writing(folder: Path, sizes: Iterable[int]) -> Part:
             for begin in range(0, size, BLOCK):
                 file.write(block[: min(BLOCK, size - begin)])
             os.fsync(file.fileno())
+    return Part(time.perf_counter() - start, time.process_time() - cpu)
+
+
+def both(folder: Path, out: Path, sizes: Iterable[int]) -> Part:
+    """Reading all files while others of these sizes are written."""
+    start, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(1) as beside:
+        read = beside.submit(reading, folder)
+        writing(out, sizes)
+        read.result()
     return Part(time.perf_counter() - start, time.process_time() - cpu)
 
 

@@ -45,11 +45,13 @@ class Parts:
     reading: Part
     kernels: Part
     writing: Part
+    both: Part
+    """Reading beside writing, which share a disk."""
 
     @property
     def parallel(self) -> float:
-        """Seconds that they allow if each runs beside the others at its own speed."""
-        return max(part.seconds for part in (self.reading, self.kernels, self.writing))
+        """Seconds that they allow if kernels run beside the disk's work at their own speed."""
+        return max(part.seconds for part in (self.kernels, self.both))
 
     @property
     def cpu_seconds(self) -> float:

@@ -20,16 +20,17 @@ def facts(args: argparse.Namespace, size: int, largest: int) -> str:
             f"Checkpoint: {size / 2**30:.2f} GiB of bfloat16, largest tensor "
             f"{largest / MIB:.0f} MiB; {args.rounds} rounds, in turns.",
             "Median [lowest-highest]; GB/s of input; / copy: speed over that of the copy in the "
-            "same round. Parts: seconds of reading, kernels and writing, each alone; % of parts: "
-            "the longest of them over the whole, in the same round. CPU s: of all threads; "
-            "/ parts: over that of kernels and writing alone.",
+            "same round. Parts: seconds of reading, kernels and writing alone, and of both reading "
+            "and writing at once, which share a disk; % of parts: the longer of that and the "
+            "kernels over the whole, in the same round. CPU s: of all threads; / parts: over that "
+            "of kernels and writing alone.",
         ]
     )
 
 
 def table_of(records: list[CliRecord], size: int, largest: int) -> str:
     """One line per program and source."""
-    header = ["input in", "program", "GB/s", "/ copy", "reading, kernels, writing s", "% of parts"]
+    header = ["input in", "program", "GB/s", "/ copy", "reading, kernels, writing, both s"]
     header += ["CPU s", "/ parts", "RSS MiB", "RssAnon MiB", "/ largest tensor"]
     copies = {record.source: record for record in records if record.name == COPY}
     lines = [_line(record, copies[record.source], size, largest) for record in records]
@@ -58,7 +59,7 @@ def _parts(record: CliRecord) -> list[str]:
         return ["", "", cpu, ""]
     medians = [
         Spread.of([getattr(parts, name).seconds for parts in record.parts]).median
-        for name in ("reading", "kernels", "writing")
+        for name in ("reading", "kernels", "writing", "both")
     ]
     pairs = zip(record.parts, record.seconds, strict=True)
     shares = Spread.of([parts.parallel / seconds for parts, seconds in pairs])
