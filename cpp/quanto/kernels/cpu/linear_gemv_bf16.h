@@ -8,7 +8,8 @@
 // codes, by 4- or 2-bit weights. Codes are exact in bfloat16, so products of
 // pairs need no rounding of either operand; scales are applied to the fp32 sums
 // of each group, and the shift to the sums of x: y += scale * sum(q * x) -
-// shift * sum(x).
+// shift * sum(x). Of an infinity that difference is NaN: a problem with a sum
+// that is not finite runs again by "gemv".
 
 namespace quanto::kernels {
 namespace {
@@ -145,14 +146,16 @@ QUANTO_NOINLINE void dot_pairs(const uint8_t* data, int64_t rows, int64_t k,
   }
 }
 
+/// False if a sum is not finite.
 template <int kBits>
-void gemv_pairs_run(const LinearProblem& problem, const LinearArgs& args,
+bool gemv_pairs_run(const LinearProblem& problem, const LinearArgs& args,
                     Executor& executor) {
   constexpr int kPlanes = 8 / kBits;
   const PairInput input = pair_input(problem, args, executor);
   const auto* data = static_cast<const uint8_t*>(args.data);
   const int64_t k = problem.k;
   const int64_t plane_rows = problem.n / kPlanes;
+  bool finite = true;
   const auto unit = [&](int64_t first, const UnitScales& scales) {
     const int64_t rows = smaller(kUnitRows, plane_rows - first);
     for (int j = 0; j < kPlanes; ++j) {
@@ -175,8 +178,12 @@ void gemv_pairs_run(const LinearProblem& problem, const LinearArgs& args,
           for (; row < rows; row += 2) dot(row, Constant<1>{});
           for (int m = 0; m < kM; ++m) {
             for (int j = 0; j < kPlanes; ++j) {
+              const float* done = sums + (m * kPlanes + j) * kUnitRows;
+              if (!all_finite(done, rows)) {
+                __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
+              }
               write_outputs(problem, args, m0 + m, j * plane_rows + first, rows,
-                            sums + (m * kPlanes + j) * kUnitRows);
+                            done);
             }
           }
         });
@@ -189,6 +196,7 @@ void gemv_pairs_run(const LinearProblem& problem, const LinearArgs& args,
                 unit(u * kUnitRows, scales);
               }
             });
+  return finite;
 }
 
 bool gemv_bf16_supports(const LinearProblem& problem) {
@@ -200,11 +208,10 @@ bool gemv_bf16_supports(const LinearProblem& problem) {
 
 void gemv_bf16_run(const LinearProblem& problem, const LinearArgs& args,
                    Executor& executor) {
-  if (problem.weight == QTypeId::kQInt4) {
-    gemv_pairs_run<4>(problem, args, executor);
-  } else {
-    gemv_pairs_run<2>(problem, args, executor);
-  }
+  const bool finite = problem.weight == QTypeId::kQInt4
+                          ? gemv_pairs_run<4>(problem, args, executor)
+                          : gemv_pairs_run<2>(problem, args, executor);
+  if (!finite) gemv_run(problem, args, executor);
 }
 
 }  // namespace

@@ -205,5 +205,15 @@ inline void write_outputs(const LinearProblem& problem, const LinearArgs& args,
   }
 }
 
+inline bool all_finite(const float* sums, int64_t count) {
+  // Of a number that is not finite, it leaves NaN.
+  Vec seen = zero();
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int part = static_cast<int>(smaller(kLanes, count - i));
+    seen = fma(load_tail(sums + i, part), zero(), seen);
+  }
+  return !any_nan(seen);
+}
+
 }  // namespace
 }  // namespace quanto::kernels

@@ -66,15 +66,6 @@ bool may_lose_infinities(const KPlan& k_plan) {
   return k_plan.terms > 1 || kScaled;
 }
 
-inline bool all_finite(const float* sums, int64_t count) {
-  // Of a number that is not finite, it leaves NaN.
-  Vec seen = zero();
-  for (int64_t i = 0; i < count; i += kLanes) {
-    seen = fma(load(sums + i), zero(), seen);
-  }
-  return !any_nan(seen);
-}
-
 /// The tiles of a unit by the panel of k in [k, k + depth), to sums [padded
 /// rows][kPanelColumns]; with the last k to the output, a tile's sums while
 /// they are in the first cache. False if one of them is not finite.
