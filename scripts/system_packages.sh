@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes sure that Debian's headers the build needs are there: installs what is
-# missing when it may (as root, or with sudo that asks nothing), else prints the
-# one line to run and fails.
+# Makes sure that Debian's headers the build needs are there, and pkg-config,
+# which finds RE2: installs what is missing when it may (as root, or with sudo
+# that asks nothing), else prints the one line to run and fails.
 set -euo pipefail
 
 packages=(libfmt-dev libgtest-dev libbenchmark-dev nlohmann-json3-dev
@@ -16,11 +16,12 @@ for i in "${!packages[@]}"; do
     missing+=("${packages[$i]}")
   fi
 done
+command -v pkg-config >/dev/null || missing+=(pkgconf)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 install="apt-get install -y --no-install-recommends ${missing[*]}"
 if ! command -v apt-get >/dev/null; then
-  echo "quanto: expected the headers of ${missing[*]} (Debian's names);" \
+  echo "quanto: expected ${missing[*]} (Debian's names);" \
     "install them and run make again" >&2
   exit 1
 fi

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = {"quanto"}
 FOUND = re.compile(r"find_(?:package|dependency)\(\s*([\w.-]+)")
-LIBRARY = re.compile(r"find_library\(\s*\w+\s+NAMES\s+lib([\w-]+)\.a")
+LIBRARY = re.compile(r"pkg_check_modules\(\s*\w+(?:\s+[A-Z_]+)*\s+([\w.-]+)\)")
 
 
 def _cmake_files() -> list[Path]:
