@@ -3,13 +3,14 @@
 # returns their table. The names are those of QUANTO_FORCE_ISA.
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(QUANTO_VECTOR_ISAS avx2 avx512 avx512_bf16 amx_bf16)
+  set(QUANTO_VECTOR_ISAS avx2 avx_vnni avx512 avx512_bf16 amx_bf16)
 else()
   set(QUANTO_VECTOR_ISAS)
 endif()
 set(QUANTO_ISAS ref ${QUANTO_VECTOR_ISAS})
 
 set(QUANTO_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(QUANTO_FLAGS_avx_vnni ${QUANTO_FLAGS_avx2} -mavxvnni)
 set(QUANTO_FLAGS_avx512
     ${QUANTO_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
     -mavx512vnni -mprefer-vector-width=512)
@@ -17,7 +18,7 @@ set(QUANTO_FLAGS_avx512_bf16 ${QUANTO_FLAGS_avx512} -mavx512bf16)
 set(QUANTO_FLAGS_amx_bf16 ${QUANTO_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16
     -mamx-int8)
 
-# quanto_isa_sources(linear.cc ISAS avx2 avx512 avx512_bf16)
+# quanto_isa_sources(linear.cc ISAS avx2 avx_vnni avx512 avx512_bf16)
 function(quanto_isa_sources source)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "ISAS")
   get_filename_component(stem ${source} NAME_WE)

@@ -39,6 +39,9 @@ class Registry {
       add("avx512_bf16", elementwise_avx512(), {linear_avx512_bf16()});
     }
     if (has_avx512()) add("avx512", elementwise_avx512(), {linear_avx512()});
+    if (has_avx_vnni()) {
+      add("avx_vnni", elementwise_avx2(), {linear_avx_vnni()});
+    }
     if (has_avx2()) add("avx2", elementwise_avx2(), {linear_avx2()});
 #endif
     available_.push_back(&ref_kernels());
@@ -70,6 +73,10 @@ class Registry {
   static bool has_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("f16c");
+  }
+
+  static bool has_avx_vnni() {
+    return has_avx2() && __builtin_cpu_supports("avxvnni");
   }
 
   static bool has_avx512() {

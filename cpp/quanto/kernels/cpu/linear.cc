@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/cpu/linear_gemv_run.h"
 #include "quanto/kernels/cpu/linear_panel.h"
+#include "quanto/kernels/cpu/linear_panel_int8.h"
 #include "quanto/kernels/cpu/tables.h"
-#ifdef QUANTO_HAS_AVX512
-#include "quanto/kernels/cpu/linear_panel_vnni.h"
-#endif
 #ifdef QUANTO_ISA_AVX512_BF16
 #include "quanto/kernels/cpu/linear_gemv_bf16.h"
 #include "quanto/kernels/cpu/linear_panel_bf16.h"
@@ -18,9 +16,12 @@ namespace {
 constexpr LinearVariant kGemv = {"gemv", gemv_supports, gemv_run};
 constexpr LinearVariant kPanel = {"panel", panel_supports, panel_run};
 
-#ifdef QUANTO_HAS_AVX512
-constexpr LinearVariant kPanelVnni = {"panel_vnni", panel_vnni_supports,
-                                      panel_vnni_run};
+#ifdef QUANTO_HAS_VNNI
+constexpr LinearVariant kPanelInt8 = {"panel_vnni", panel_int8_supports,
+                                      panel_int8_run};
+#else
+constexpr LinearVariant kPanelInt8 = {"panel_int8", panel_int8_supports,
+                                      panel_int8_run};
 #endif
 
 template <int kCount>
@@ -38,9 +39,9 @@ constexpr LinearVariant kGemvBf16 = {"gemv_bf16", gemv_bf16_supports,
                                      gemv_bf16_run};
 constexpr LinearVariant kPanelBf16 = {"panel_bf16", panel_bf16_supports,
                                       panel_bf16_run};
-constexpr LinearVariant kPairsFirst[] = {kGemvBf16, kGemv, kPanelVnni,
+constexpr LinearVariant kPairsFirst[] = {kGemvBf16, kGemv, kPanelInt8,
                                          kPanelBf16, kPanel};
-constexpr LinearVariant kFloatFirst[] = {kGemv, kPanelVnni, kPanel, kGemvBf16,
+constexpr LinearVariant kFloatFirst[] = {kGemv, kPanelInt8, kPanel, kGemvBf16,
                                          kPanelBf16};
 
 }  // namespace
@@ -53,21 +54,13 @@ LinearTable linear_avx512_bf16() {
                                  : table_of(kFloatFirst);
 }
 
-#elif defined(QUANTO_ISA_AVX512)
-
-namespace {
-constexpr LinearVariant kVariants[] = {kGemv, kPanelVnni, kPanel};
-}
-
-LinearTable linear_avx512() { return table_of(kVariants); }
-
 #else
 
 namespace {
-constexpr LinearVariant kVariants[] = {kGemv, kPanel};
+constexpr LinearVariant kVariants[] = {kGemv, kPanelInt8, kPanel};
 }
 
-LinearTable linear_avx2() { return table_of(kVariants); }
+LinearTable QUANTO_FOR_ISA(linear)() { return table_of(kVariants); }
 
 #endif
 

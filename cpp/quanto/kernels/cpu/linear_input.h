@@ -22,6 +22,15 @@ constexpr bool is_integer(QTypeId id) {
   return bits_of(id) < 8 || id == QTypeId::kQInt8;
 }
 
+/// k of int8 codes by int8 codes at most: so many products, up to 2^14 each,
+/// stay below 2^31.
+constexpr int64_t kMostIntK = (int64_t{1} << 17) - 1;
+
+/// How many bfloat16 terms an element of the input has (linear_terms.h).
+constexpr int terms_of(DType input) {
+  return input == DType::kFloat32 ? 3 : input == DType::kFloat16 ? 2 : 1;
+}
+
 /// Calls body with a function that loads `count` <= kLanes elements of `source`
 /// from an index as fp32, the other lanes 0.
 template <typename Body>

@@ -190,9 +190,13 @@ TEST(LinearSpecialTest, ReadsNothingBesideTheCodes) {
     const Weight model = weight_of(type.id);
     for (const int64_t n : {3, 36, 192, 200}) {
       const Weight weight(model.kind, {n, 256, model.shape.group_size}, 5);
-      for (const DType dtype : kActivations) {
+      for (const InputKind& kind :
+           {float_input(DType::kFloat32), float_input(DType::kFloat16),
+            float_input(DType::kBFloat16),
+            InputKind{DType::kFloat32, DType::kInt8, InputScale::kTensor}}) {
+        const DType dtype = kind.activation;
         for (const int64_t m : {1, 4, 8, 33, 256}) {
-          const Input input(float_input(dtype), m, 256, 7);
+          const Input input(kind, m, 256, 7);
           for (const bool at_end : {false, true}) {
             const GuardedBytes codes(weight.data, at_end);
             for_each_variant(

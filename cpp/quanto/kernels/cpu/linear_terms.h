@@ -19,11 +19,6 @@ namespace {
 /// k of a vector of bfloat16 numbers.
 constexpr int64_t kVecPairsK = 32;
 
-/// How many terms an element of the input has.
-constexpr int terms_of(DType input) {
-  return input == DType::kFloat32 ? 3 : input == DType::kFloat16 ? 2 : 1;
-}
-
 /// The upper halves of the lanes of two vectors, in their order.
 inline __m512i upper_halves(Vec low, Vec high) {
   const __m256i l = _mm512_cvtepi32_epi16(shift_right(as_int(low), 16).v);

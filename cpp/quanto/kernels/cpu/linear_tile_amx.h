@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_word_decode.h"
+#include "quanto/kernels/cpu/linear_word_pairs.h"
 
 // bfloat16 pairs or bytes multiplied in AMX tiles: two by two accumulators of
 // 16 rows by 16 columns.

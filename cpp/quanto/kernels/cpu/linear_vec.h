@@ -131,6 +131,10 @@ inline __m128 fold_to_four(Vec a) {
 
 #endif
 
+inline void store_words(void* p, IVec a) {
+  store(static_cast<float*>(p), as_float(a));
+}
+
 /// The sums of the lanes of four vectors.
 inline __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
   const __m128 fa = fold_to_four(a);

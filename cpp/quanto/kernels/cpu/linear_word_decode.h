@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_float8_pairs.h"
-#include "quanto/kernels/cpu/linear_pairs.h"
+#include "quanto/kernels/cpu/linear_dot.h"
 #include "quanto/kernels/cpu/linear_panel.h"
 #include "quanto/kernels/cpu/linear_word_tile.h"
 
-// Codes to panels of words: as bfloat16 pairs or as four bytes, in both of
-// which they are exact.
+// Codes to panels of words, in which they are exact: as bfloat16 pairs
+// (linear_word_pairs.h), as four bytes, or as two 16-bit integers.
 
 namespace quanto::kernels {
 namespace {
@@ -27,73 +26,6 @@ constexpr bool kHoldsWeights = requires(IVec v, PanelLanes lanes) {
   Words::template decode<QTypeId::kQInt4>(v, v, lanes, &v);
 };
 
-/// bfloat16 pairs.
-struct PairWords {
-  static constexpr int64_t kWordK = 2;
-
-  /// Four k of kLanes columns to two rows of words.
-  template <QTypeId kType>
-  static void decode(IVec bytes, IVec shift, IVec* out) {
-    if constexpr (bits_of(kType) < 8) {
-      const __m512i table =
-          _mm512_load_si512(kCodeTable<bits_of(kType)>.values);
-      const IVec even = shift_right_each(bytes, shift);
-      out[0].v = _mm512_permutexvar_epi16(even.v, table);
-      out[1].v = _mm512_permutexvar_epi16(shift_right(even, 8).v, table);
-    } else if constexpr (kType != QTypeId::kQInt8) {
-      constexpr DType kStorage = qtype(kType).storage;
-      out[0].v = float8_as_bf16<kStorage>(bytes.v);
-      out[1].v = float8_as_bf16<kStorage>(_mm512_srli_epi16(bytes.v, 8));
-    } else {
-      const auto pair = [](Vec low, Vec high) {
-        return ior(shift_right(as_int(low), 16),
-                   iand(as_int(high), ibroadcast(0xffff0000)));
-      };
-      out[0] = pair(panel_codes<kType, 0>(bytes, shift),
-                    panel_codes<kType, 2>(bytes, shift));
-      out[1] = pair(panel_codes<kType, 1>(bytes, shift),
-                    panel_codes<kType, 3>(bytes, shift));
-    }
-  }
-};
-
-#ifdef __AVX512BF16__
-/// Weights, not codes, as bfloat16 pairs: scale and shift are applied in fp32,
-/// then each weight is rounded once.
-struct WeightPairWords {
-  static constexpr int64_t kWordK = 2;
-
-  template <QTypeId kType>
-  static void decode(IVec bytes, IVec shift, const PanelLanes& lanes,
-                     IVec* out) {
-    const IVec codes = shift_right_each(bytes, shift);
-    out[0] =
-        pair(weight<kType, 0>(codes, lanes), weight<kType, 2>(codes, lanes));
-    out[1] =
-        pair(weight<kType, 1>(codes, lanes), weight<kType, 3>(codes, lanes));
-  }
-
- private:
-  template <QTypeId kType, int kByte>
-  static Vec weight(IVec codes, const PanelLanes& lanes) {
-    constexpr int kCode = (1 << bits_of(kType)) - 1;
-    const Vec code =
-        to_float(iand(shift_right(codes, 8 * kByte), ibroadcast(kCode)));
-    return fms(lanes.scale, code, lanes.shift);
-  }
-
-  /// The instruction takes subnormal numbers for 0, as the products do.
-  static IVec pair(Vec low, Vec high) {
-    const __m512i order = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
-        6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    const auto both =
-        reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v));
-    return {_mm512_permutexvar_epi16(order, both)};
-  }
-};
-#endif
-
 /// Four codes of an integer type. int8 is stored plus 128, unsigned, where
 /// kUnsigned.
 template <bool kUnsigned>
@@ -111,6 +43,20 @@ struct ByteWords {
     }
   }
 };
+
+#ifndef QUANTO_HAS_VNNI
+/// int8 codes as pairs of 16-bit integers.
+struct ShortWords {
+  static constexpr int64_t kWordK = 2;
+
+  template <QTypeId kType>
+  static void decode(IVec bytes, IVec /*shift*/, IVec* out) {
+    static_assert(kType == QTypeId::kQInt8);
+    out[0] = even_bytes(bytes);
+    out[1] = odd_bytes(bytes);
+  }
+};
+#endif
 
 /// `count` k of kLanes columns to the panel rows from `out` on.
 template <QTypeId kType, typename Words>
@@ -138,7 +84,7 @@ void decode_word_run(const ColumnRun& run, int64_t count,
         Words::template decode<kType>(words[i / kQuad], run.shift, rows);
       }
       QUANTO_UNROLL for (int64_t r = 0; r < kRows; ++r) {
-        _mm512_storeu_si512(out, rows[r].v);
+        store_words(out, rows[r]);
         out += kPanelColumns;
       }
     }
@@ -181,7 +127,7 @@ void pad_panel(int64_t depth, int64_t pad_k, uint32_t* panel) {
   constexpr int64_t kColumns = kPanelColumns / Words::kWordK;
   const int64_t end = round_up(depth, pad_k) * kColumns;
   for (int64_t i = round_up(depth, kQuad) * kColumns; i < end; i += kLanes) {
-    _mm512_storeu_si512(panel + i, _mm512_setzero_si512());
+    store_words(panel + i, ibroadcast(0));
   }
 }
 

@@ -13,14 +13,6 @@ namespace {
 /// k whose codes stand in 32 bits.
 constexpr int64_t kQuad = 4;
 
-/// Numbers in the order in which they are read to pairs.
-inline __m512i to_pairs(__m512i numbers) {
-  const __m512i order = _mm512_set_epi16(31, 29, 30, 28, 27, 25, 26, 24, 23, 21,
-                                         22, 20, 19, 17, 18, 16, 15, 13, 14, 12,
-                                         11, 9, 10, 8, 7, 5, 6, 4, 3, 1, 2, 0);
-  return _mm512_permutexvar_epi16(order, numbers);
-}
-
 /// What a micro-kernel call multiplies: `words` of k within one group, by each
 /// of the terms of x.
 struct TilePart {

@@ -215,14 +215,14 @@ void run_pair_tiles(const LinearProblem& problem, const LinearArgs& args,
 }
 
 /// int8 codes of both, exact in int32.
-template <typename Tiles>
+template <typename Tiles, typename PackedTiles = Tiles>
 void run_byte_tiles(const LinearProblem& problem, const LinearArgs& args,
                     Executor& executor) {
   switch (problem.weight) {
     case QTypeId::kQInt2:
-      return run_words<QTypeId::kQInt2, Tiles>(problem, args, executor);
+      return run_words<QTypeId::kQInt2, PackedTiles>(problem, args, executor);
     case QTypeId::kQInt4:
-      return run_words<QTypeId::kQInt4, Tiles>(problem, args, executor);
+      return run_words<QTypeId::kQInt4, PackedTiles>(problem, args, executor);
     default:
       return run_words<QTypeId::kQInt8, Tiles>(problem, args, executor);
   }
@@ -230,10 +230,8 @@ void run_byte_tiles(const LinearProblem& problem, const LinearArgs& args,
 
 template <typename Tiles>
 bool byte_tiles_support(const LinearProblem& problem) {
-  // Of products up to 2^14, so many stay below 2^31.
-  constexpr int64_t kMostK = (int64_t{1} << 17) - 1;
   return word_tiles_support<Tiles>(problem) && problem.input == DType::kInt8 &&
-         is_integer(problem.weight) && problem.k <= kMostK;
+         is_integer(problem.weight) && problem.k <= kMostIntK;
 }
 
 }  // namespace

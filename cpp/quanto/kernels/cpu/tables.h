@@ -54,6 +54,7 @@ PackTable pack_avx2();
 PackTable pack_avx512();
 
 LinearTable linear_avx2();
+LinearTable linear_avx_vnni();
 LinearTable linear_avx512();
 LinearTable linear_avx512_bf16();
 /// What avx512_bf16 lacks: tile registers, of int8 too where the CPU has those.

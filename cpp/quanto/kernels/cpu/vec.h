@@ -21,6 +21,8 @@ namespace {
 #define QUANTO_FOR_ISA(name) name##_avx512_bf16
 #elif defined(QUANTO_ISA_AVX512)
 #define QUANTO_FOR_ISA(name) name##_avx512
+#elif defined(QUANTO_ISA_AVX_VNNI)
+#define QUANTO_FOR_ISA(name) name##_avx_vnni
 #elif defined(QUANTO_ISA_AVX2)
 #define QUANTO_FOR_ISA(name) name##_avx2
 #endif
@@ -186,7 +188,7 @@ inline IVec select(Mask mask, IVec yes, IVec no) {
   return {_mm512_mask_mov_epi32(no.v, mask.v, yes.v)};
 }
 
-#elif defined(QUANTO_ISA_AVX2)
+#elif defined(QUANTO_ISA_AVX2) || defined(QUANTO_ISA_AVX_VNNI)
 
 struct Vec {
   static constexpr int kLanes = 8;

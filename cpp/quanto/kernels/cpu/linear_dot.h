@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_vec.h"
+
+// Sums of products of bytes in 32-bit lanes, exact, as the instruction set has
+// them.
+
+namespace quanto::kernels {
+namespace {
+
+#if defined(QUANTO_HAS_AVX512) || defined(QUANTO_ISA_AVX_VNNI)
+/// One instruction multiplies unsigned bytes by signed ones, four to a lane.
+#define QUANTO_HAS_VNNI 1
+#endif
+
+#ifdef QUANTO_HAS_AVX512
+
+/// sum + the products of unsigned codes and signed x, four in each lane.
+inline IVec dot4(IVec sum, IVec codes, IVec x) {
+  return {_mm512_dpbusd_epi32(sum.v, codes.v, x.v)};
+}
+inline __m128i fold_to_four(IVec a) {
+  const __m256i low = _mm512_castsi512_si256(a.v);
+  const __m256i both = _mm256_add_epi32(low, _mm512_extracti64x4_epi64(a.v, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(both),
+                       _mm256_extracti128_si256(both, 1));
+}
+
+#else
+
+#ifdef QUANTO_HAS_VNNI
+inline IVec dot4(IVec sum, IVec codes, IVec x) {
+  return {_mm256_dpbusd_avx_epi32(sum.v, codes.v, x.v)};
+}
+#else
+/// Codes are at most 127: the sum of two products then fits 16 bits, which
+/// the instruction would saturate.
+inline IVec dot4(IVec sum, IVec codes, IVec x) {
+  const __m256i pairs = _mm256_maddubs_epi16(codes.v, x.v);
+  return {
+      _mm256_add_epi32(sum.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+}
+/// sum + the products of two 16-bit integers in each lane.
+inline IVec dot2(IVec sum, IVec a, IVec b) {
+  return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(a.v, b.v))};
+}
+/// The even bytes, and the odd ones, as 16-bit integers.
+inline IVec even_bytes(IVec a) {
+  return {_mm256_srai_epi16(_mm256_slli_epi16(a.v, 8), 8)};
+}
+inline IVec odd_bytes(IVec a) { return {_mm256_srai_epi16(a.v, 8)}; }
+/// kVecBytes / 2 signed bytes as 16-bit integers.
+inline IVec load_shorts(const void* p) {
+  return {
+      _mm256_cvtepi8_epi16(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+#endif
+
+inline __m128i fold_to_four(IVec a) {
+  return _mm_add_epi32(_mm256_castsi256_si128(a.v),
+                       _mm256_extracti128_si256(a.v, 1));
+}
+
+#endif
+
+/// sums[i] = sum of the lanes of acc[i] less `offset`, modulo 2^32.
+template <int kCount>
+inline void reduce_all(const IVec (&acc)[kCount], uint32_t offset,
+                       float* sums) {
+  static_assert(kCount <= 4);
+  __m128i folded[4] = {};
+  QUANTO_UNROLL for (int i = 0; i < kCount; ++i) {
+    folded[i] = fold_to_four(acc[i]);
+  }
+  const __m128i ab = _mm_hadd_epi32(folded[0], folded[1]);
+  const __m128i cd = _mm_hadd_epi32(folded[2], folded[3]);
+  const __m128i all = _mm_sub_epi32(
+      _mm_hadd_epi32(ab, cd), _mm_set1_epi32(static_cast<int32_t>(offset)));
+  alignas(16) float parts[4];
+  _mm_store_ps(parts, _mm_cvtepi32_ps(all));
+  QUANTO_UNROLL for (int i = 0; i < kCount; ++i) sums[i] = parts[i];
+}
+
+}  // namespace
+}  // namespace quanto::kernels
