@@ -19,19 +19,6 @@ constexpr int gemv_pairs(int planes, int m) {
   return planes * m <= 2 ? 4 : planes * m <= 4 ? 2 : 1;
 }
 
-/// sum of shift * x sums over the groups of a row, as 16 partial sums.
-inline Vec shift_sum(const UnitScales& scales, int64_t plane, int64_t row,
-                     const float* x_sums) {
-  Vec sum = zero();
-  for (int64_t g = 0; g < scales.groups; g += kGroupChunk) {
-    const int64_t at = scales.chunk(g, row) + plane * scales.kPlaneStride;
-    Vec weight = load(scales.shift + at);
-    if (scales.integer) weight = mul(weight, load(scales.scale + at));
-    sum = fma(weight, load(x_sums + g), sum);
-  }
-  return sum;
-}
-
 /// kPairK bytes of each of two rows; or the first `bytes`, the rest 0.
 inline __m512i load_pair(const uint8_t* low, const uint8_t* high) {
   const __m256i l = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(low));

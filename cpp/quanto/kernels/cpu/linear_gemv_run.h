@@ -3,15 +3,22 @@
 
 #include "quanto/kernels/cpu/linear_gemv_scales.h"
 
-// "gemv": up to four rows of activations, fp32 arithmetic.
+// Up to four rows of activations by weights whose rows of bytes are whole; and
+// "gemv", which does it in fp32.
+//
+// `Dots` is how products are summed:
+//   kPlanes                      outputs of a row of bytes
+//   kM, rows(m)                  rows of activations and of bytes at once
+//   kUnit                        what sums are in units of (one plane)
+//   dot<rows, m>(data, ..., m0, sums)  as dot_bytes and dot_planes, from
+//                                activation row m0 on
 
 namespace quanto::kernels {
 namespace {
 
-template <DType kStorage>
-void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
-                Executor& executor) {
-  const float* x = float_input(problem, args, executor);
+template <typename Dots>
+void run_bytes(const LinearProblem& problem, const LinearArgs& args,
+               Executor& executor, const Dots& dots) {
   const auto* data = static_cast<const uint8_t*>(args.data);
   const int64_t k = problem.k;
   const auto unit = [&](int64_t first) {
@@ -23,17 +30,17 @@ void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
     } else {
       to_float(args.scale, problem.scale, first, rows, scale);
     }
-    for_activation_rows<gemv_m(1)>(problem.m, [&](int64_t m0, auto count) {
+    for_activation_rows<Dots::kM>(problem.m, [&](int64_t m0, auto count) {
       constexpr int kM = decltype(count)::value;
       float sums[kM * kUnitRows];
-      for_weight_rows<gemv_rows(1, kM)>(rows, [&](int64_t row, auto at_once) {
-        dot_bytes<kStorage, decltype(at_once)::value, kM>(
-            data + (first + row) * k, k, x + m0 * k, sums + row);
+      for_weight_rows<Dots::rows(kM)>(rows, [&](int64_t row, auto at_once) {
+        dots.template dot<decltype(at_once)::value, kM>(
+            data + (first + row) * k, k, m0, sums + row);
       });
       for (int m = 0; m < kM; ++m) {
         float* sum = sums + m * kUnitRows;
         for (int64_t i = 0; i < rows; ++i) {
-          sum[i] *= kBytesUnit<kStorage> * scale[i];
+          sum[i] *= Dots::kUnit * scale[i];
         }
         write_outputs(problem, args, m0 + m, first, rows, sum);
       }
@@ -45,12 +52,11 @@ void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
             });
 }
 
-/// Outputs a multiple of 8 / kBits: a byte serves one output of each plane.
-template <int kBits>
-void gemv_planes(const LinearProblem& problem, const LinearArgs& args,
-                 Executor& executor) {
-  constexpr int kPlanes = 8 / kBits;
-  const float* x = float_input(problem, args, executor);
+/// Outputs a multiple of kPlanes: a byte serves one output of each plane.
+template <typename Dots>
+void run_planes(const LinearProblem& problem, const LinearArgs& args,
+                Executor& executor, const Dots& dots) {
+  constexpr int kPlanes = Dots::kPlanes;
   const auto* data = static_cast<const uint8_t*>(args.data);
   const int64_t k = problem.k;
   const int64_t plane_rows = problem.n / kPlanes;
@@ -59,14 +65,12 @@ void gemv_planes(const LinearProblem& problem, const LinearArgs& args,
     for (int j = 0; j < kPlanes; ++j) {
       convert_scales(problem, args, j * plane_rows + first, rows, j, scales);
     }
-    for_activation_rows<gemv_m(kPlanes)>(problem.m, [&](int64_t m0,
-                                                        auto count) {
+    for_activation_rows<Dots::kM>(problem.m, [&](int64_t m0, auto count) {
       constexpr int kM = decltype(count)::value;
       float sums[kM * kPlanes * kUnitRows];
-      for_weight_rows<gemv_rows(kPlanes, kM)>(rows, [&](int64_t row,
-                                                        auto at_once) {
-        dot_planes<kBits, decltype(at_once)::value, kM>(
-            data + (first + row) * k, k, scales, row, x + m0 * k, sums + row);
+      for_weight_rows<Dots::rows(kM)>(rows, [&](int64_t row, auto at_once) {
+        dots.template dot<decltype(at_once)::value, kM>(
+            data + (first + row) * k, k, scales, row, m0, sums + row);
       });
       for (int m = 0; m < kM; ++m) {
         for (int j = 0; j < kPlanes; ++j) {
@@ -84,6 +88,42 @@ void gemv_planes(const LinearProblem& problem, const LinearArgs& args,
                 unit(u * kUnitRows, scales);
               }
             });
+}
+
+template <DType kStorage>
+struct FloatBytes {
+  static constexpr int kM = gemv_m(1);
+  static constexpr float kUnit = kBytesUnit<kStorage>;
+  static constexpr int rows(int m) { return gemv_rows(1, m); }
+
+  template <int kRows, int kCount>
+  void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
+    dot_bytes<kStorage, kRows, kCount>(data, k, x + m0 * k, sums);
+  }
+
+  const float* x;
+};
+
+template <int kBits>
+struct FloatPlanes {
+  static constexpr int kPlanes = 8 / kBits;
+  static constexpr int kM = gemv_m(kPlanes);
+  static constexpr int rows(int m) { return gemv_rows(kPlanes, m); }
+
+  template <int kRows, int kCount>
+  void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
+           int64_t row, int64_t m0, float* sums) const {
+    dot_planes<kBits, kRows, kCount>(data, k, scales, row, x + m0 * k, sums);
+  }
+
+  const float* x;
+};
+
+template <DType kStorage>
+void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
+                Executor& executor) {
+  run_bytes(problem, args, executor,
+            FloatBytes<kStorage>{float_input(problem, args, executor)});
 }
 
 template <int kBits>
@@ -122,7 +162,8 @@ template <int kBits>
 void gemv_packed(const LinearProblem& problem, const LinearArgs& args,
                  Executor& executor) {
   if (problem.n % (8 / kBits) == 0) {
-    gemv_planes<kBits>(problem, args, executor);
+    run_planes(problem, args, executor,
+               FloatPlanes<kBits>{float_input(problem, args, executor)});
   } else {
     gemv_group_rows<kBits>(problem, args, executor);
   }

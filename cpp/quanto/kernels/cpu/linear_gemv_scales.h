@@ -37,5 +37,34 @@ inline UnitScales unit_scales(const LinearProblem& problem, int planes,
           groups, problem.group_size, problem.shift == ShiftKind::kInteger};
 }
 
+/// Sums of the groups of the input, [m][padded_groups], 0 past the last.
+inline void sum_groups(const LinearProblem& problem, const LinearArgs& args,
+                       int64_t padded_groups, float* sums) {
+  const int64_t groups = problem.k / problem.group_size;
+  for (int64_t m = 0; m < problem.m; ++m, sums += padded_groups) {
+    for (int64_t g = 0; g < padded_groups; ++g) {
+      const int64_t offset = m * problem.k + g * problem.group_size;
+      sums[g] = g < groups
+                    ? input_sum(problem, args, offset, problem.group_size)
+                    : 0.0F;
+    }
+  }
+}
+
+/// sum of shift * x sums over the groups of a row, as kLanes partial sums.
+inline Vec shift_sum(const UnitScales& scales, int64_t plane, int64_t row,
+                     const float* x_sums) {
+  Vec sum = zero();
+  for (int64_t g = 0; g < scales.groups; g += kGroupChunk) {
+    const int64_t at = scales.chunk(g, row) + plane * scales.kPlaneStride;
+    QUANTO_UNROLL for (int64_t i = 0; i < kGroupChunk; i += kLanes) {
+      Vec weight = load(scales.shift + at + i);
+      if (scales.integer) weight = mul(weight, load(scales.scale + at + i));
+      sum = fma(weight, load(x_sums + g + i), sum);
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 }  // namespace quanto::kernels

@@ -71,15 +71,7 @@ inline PairInput pair_input(const LinearProblem& problem,
       pack_pairs(problem, load_terms, input);
     }
   });
-  for (int64_t m = 0; m < problem.m; ++m) {
-    float* sums = input.sums + m * padded_groups;
-    for (int64_t g = 0; g < padded_groups; ++g) {
-      const int64_t offset = m * problem.k + g * problem.group_size;
-      sums[g] = g < groups
-                    ? input_sum(problem, args, offset, problem.group_size)
-                    : 0.0F;
-    }
-  }
+  sum_groups(problem, args, padded_groups, input.sums);
   return input;
 }
 
