@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# sdk.sh BUILD [PREFIX]: tries the SDK as a user gets it: the package of a build
-# with QUANTO_BUILD_NN installed to a folder of its own, examples/cpp copied out
-# of the tree and built against it, and its programs run beside Python.
+# sdk.sh BUILD: tries the SDK as a user gets it: the package of a build with
+# QUANTO_BUILD_NN installed to a folder of its own, the two projects of
+# examples/cpp copied out of the tree and built against it (one finds its
+# component nn, one ops alone), and their programs run beside Python.
 set -euo pipefail
 
 build=$(realpath "$1")
@@ -19,14 +20,17 @@ cp -r "$root/examples/cpp" "$work/examples"
 # The temporary folder is left out of what ccache compares.
 export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
 torch=$("$python" -c "import torch; print(torch.utils.cmake_prefix_path)")
-cmake -S "$work/examples" -B "$work/build" -G Ninja \
-  -DCMAKE_PREFIX_PATH="$work/prefix;$torch" >"$work/configure.log" 2>&1 ||
-  { cat "$work/configure.log" >&2 && exit 1; }
-cmake --build "$work/build"
+for project in . deploy; do
+  cmake -S "$work/examples/$project" -B "$work/build/$project" -G Ninja \
+    -DCMAKE_PREFIX_PATH="$work/prefix;$torch" >"$work/configure.log" 2>&1 ||
+    { cat "$work/configure.log" >&2 && exit 1; }
+  cmake --build "$work/build/$project"
+done
 
 export QUANTO_EXAMPLES=$work/build
 export QUANTO_CLI=${QUANTO_CLI:-$build/cpp/quanto/cli/quanto}
 cd "$work"
 PYTHONPATH=$root/tests/python:$root${PYTHONPATH:+:$PYTHONPATH} \
   "$python" -m pytest -q -p no:cacheprovider --rootdir "$root" \
-  "$root/tests/consume/test_sdk.py"
+  "$root/tests/consume/test_sdk.py" \
+  "$root/tests/python/test_deploy.py::test_the_example"

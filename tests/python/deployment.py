@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C++ program of the example: built once, run where no Python can be found."""
+"""The C++ program of the example: built once, run where no Python can be found.
+
+Built against the installed Python package, unless QUANTO_EXAMPLES says where tests/consume/sdk.sh
+has built it against the installed C++ package.
+"""
 
 import os
 import shutil
@@ -19,6 +23,8 @@ BUILD = ROOT / "build" / "deploy"
 
 def program() -> Path:
     """The built program; CMake builds it again if something changed."""
+    if "QUANTO_EXAMPLES" in os.environ:
+        return Path(os.environ["QUANTO_EXAMPLES"]) / "deploy" / "quanto_deploy"
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     cmake = shutil.which("cmake", path=tools)
     if cmake is None or shutil.which("c++", path=tools) is None:
