@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "quanto/kernels/cpu/element.h"
+#include "quanto/kernels/cpu/quotient.h"
 #include "quanto/kernels/cpu/walk.h"
 #include "quanto/kernels/kernels.h"
 
@@ -40,11 +41,28 @@ struct Affine {
       code = E::round(add(round_even(E::round(div(x, scale))), shift));
       code = select(no_scale, shift, code);
     } else {
-      code = round_even(E::round(div(E::round(add(x, shift)), scale)));
+      code = E::round(div(E::round(add(x, shift)), scale));
       code = select(no_scale, zero(), code);
     }
     // In this order of operands NaN passes; as an integer its low byte is 0.
     return to_int(min(largest, max(zero(), code)));
+  }
+
+  /// The same from a scale with a reciprocal, of 16-bit types. What is clamped
+  /// before it is rounded to an integer ends where it would if clamped after.
+  static IVec quantize_by(Vec x, Vec reciprocal, Vec shift, Vec largest) {
+    using E = Element<kFloat>;
+    if constexpr (kIntegerShift) {
+      const Vec bound = broadcast(512.0F);  // beyond any zero point
+      const Vec quotient =
+          min(bound, max(sub(zero(), bound), mul(x, reciprocal)));
+      const Vec code = add(round_even(round_quotient<kFloat>(quotient)), shift);
+      return to_int(min(largest, max(zero(), code)));
+    } else {
+      const Vec quotient = mul(E::round(add(x, shift)), reciprocal);
+      return to_int(
+          round_quotient<kFloat>(min(largest, max(zero(), quotient))));
+    }
   }
 
   /// Not yet rounded to the dtype: storing does that.

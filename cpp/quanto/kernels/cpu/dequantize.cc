@@ -28,6 +28,7 @@ template <DType kFloat, DType kStorage, typename Place>
   };
   with_scale(place, load, [&](auto scale_at) {
     for_each_vector(count, [&](int64_t i, auto lanes) {
+      look_ahead<1>(data, index + i);
       const Vec code = load_codes<kStorage>(data + index + i, lanes);
       E::store(out, index + i, mul(scale_at(i, lanes), code), lanes);
     });
@@ -73,6 +74,7 @@ template <typename Scheme, typename Place>
   with_scheme<Scheme>(
       args.scale, args.shift, place, [&](auto scale_at, auto shift_at) {
         for_each_vector(count, [&](int64_t i, auto lanes) {
+          look_ahead<1>(args.packed, bytes + i);
           const IVec packed = load_u8(args.packed + bytes + i, lanes);
           const IVec code = iand(shift_right(packed, shift_count), mask);
           const Vec weight =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/cpu/affine.h"
 #include "quanto/kernels/cpu/magnitude.h"
+#include "quanto/kernels/cpu/quotient.h"
 #include "quanto/kernels/cpu/tables.h"
 #include "quanto/kernels/cpu/walk.h"
 
@@ -13,13 +14,39 @@ inline IVec symmetric_code(Vec quotient) {
   // In this order of operands NaN passes both.
   if constexpr (kStorage == DType::kInt8) {
     // As an integer, NaN has a low byte of 0.
-    return to_int(
-        min(broadcast(127.0F), max(broadcast(-128.0F), round_even(quotient))));
+    return to_int(min(broadcast(127.0F), max(broadcast(-128.0F), quotient)));
   } else {
     const Vec largest = broadcast(Float8Format<kStorage>::kMax);
     return encode_float8<kStorage>(
         min(largest, max(sub(zero(), largest), quotient)));
   }
+}
+
+/// Whether codes may be made with a reciprocal of the scale (quotient.h): small
+/// quotients of fp16, which make float8 codes other than 0, may not.
+template <DType kFloat, DType kStorage>
+constexpr bool kByReciprocal =
+    kFloat == DType::kBFloat16 ||
+    (kFloat == DType::kFloat16 && kStorage == DType::kInt8);
+
+/// `count` codes under one scale with a reciprocal.
+template <DType kFloat, DType kStorage>
+[[gnu::flatten]] void quantize_by(const void* base, int64_t index,
+                                  int64_t count, float scale, uint8_t* data) {
+  using E = Element<kFloat>;
+  const Vec reciprocal = broadcast(1.0F / scale);
+  for_each_vector(count, [&](int64_t i, auto lanes) {
+    look_ahead<size_of(kFloat)>(base, index + i);
+    const Vec quotient = mul(E::load(base, index + i, lanes), reciprocal);
+    IVec code;
+    if constexpr (kStorage == DType::kInt8) {
+      code = to_int(round_quotient<kFloat>(
+          min(broadcast(127.0F), max(broadcast(-128.0F), quotient))));
+    } else {
+      code = symmetric_code<kStorage>(E::round(quotient));
+    }
+    store_u8(data + index + i, code, lanes);
+  });
 }
 
 /// `count` codes under the scale at `place`.
@@ -28,11 +55,20 @@ template <DType kFloat, DType kStorage, typename Place>
                                      int64_t count, const void* scales,
                                      Place place, uint8_t* data) {
   using E = Element<kFloat>;
+  if constexpr (kByReciprocal<kFloat, kStorage> &&
+                std::is_same_v<Place, OneScale>) {
+    const float scale = first_lane(E::load(scales, place.index, Some{1}));
+    if (has_reciprocal(scale)) {
+      quantize_by<kFloat, kStorage>(base, index, count, scale, data);
+      return;
+    }
+  }
   const auto load = [&](int64_t i, auto lanes) {
     return E::load(scales, i, lanes);
   };
   with_scale(place, load, [&](auto scale_at) {
     for_each_vector(count, [&](int64_t i, auto lanes) {
+      look_ahead<size_of(kFloat)>(base, index + i);
       const Vec scale = scale_at(i, lanes);
       const Vec x = E::load(base, index + i, lanes);
       const IVec code = symmetric_code<kStorage>(E::round(div(x, scale)));
@@ -113,16 +149,44 @@ struct AffineArgs {
   float largest;
 };
 
+/// `count` codes under one scale with a reciprocal.
+template <typename Scheme>
+[[gnu::flatten]] void quantize_affine_by(const AffineArgs& args,
+                                         const void* base, int64_t index,
+                                         int64_t count, float scale, Vec shift,
+                                         uint8_t* codes) {
+  const Vec reciprocal = broadcast(1.0F / scale);
+  const Vec largest = broadcast(args.largest);
+  for_each_vector(count, [&](int64_t i, auto lanes) {
+    look_ahead<Scheme::kBytes>(base, index + i);
+    const Vec x = Element<Scheme::kType>::load(base, index + i, lanes);
+    store_u8(codes + i, Scheme::quantize_by(x, reciprocal, shift, largest),
+             lanes);
+  });
+}
+
 /// `count` codes under the scheme at `place`.
 template <typename Scheme, typename Place>
 [[gnu::flatten]] void quantize_affine_piece(const AffineArgs& args,
                                             const void* base, int64_t index,
                                             int64_t count, Place place,
                                             uint8_t* codes) {
+  if constexpr (Scheme::kBytes == 2 && std::is_same_v<Place, OneScale>) {
+    const Some one{1};
+    const float scale =
+        first_lane(Scheme::load_scale(args.scale, place.index, one));
+    if (has_reciprocal(scale)) {
+      const Vec shift =
+          broadcast_first(Scheme::load_shift(args.shift, place.index, one));
+      quantize_affine_by<Scheme>(args, base, index, count, scale, shift, codes);
+      return;
+    }
+  }
   const Vec largest = broadcast(args.largest);
   with_scheme<Scheme>(
       args.scale, args.shift, place, [&](auto scale_at, auto shift_at) {
         for_each_vector(count, [&](int64_t i, auto lanes) {
+          look_ahead<Scheme::kBytes>(base, index + i);
           const Vec x = Element<Scheme::kType>::load(base, index + i, lanes);
           const IVec code = Scheme::quantize(x, scale_at(i, lanes),
                                              shift_at(i, lanes), largest);

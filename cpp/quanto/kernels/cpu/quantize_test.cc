@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <tuple>
@@ -16,6 +17,22 @@ using DTypes = std::tuple<DType, DType>;
 std::string dtypes_name(const testing::TestParamInfo<DTypes>& info) {
   return std::string(quanto::name_of(std::get<0>(info.param))) + "_" +
          std::string(quanto::name_of(std::get<1>(info.param)));
+}
+
+int64_t binade_size(DType dtype) {
+  return dtype == DType::kBFloat16 ? 1 << 7 : 1 << 10;
+}
+
+/// Every number of [2^exponent, 2^(exponent + 1)), of fp32 one in 2^13, times
+/// `repeats`.
+TestTensor binade(DType dtype, int exponent, int64_t repeats) {
+  const int64_t size = binade_size(dtype);
+  TestTensor tensor(dtype, size * repeats);
+  for (int64_t i = 0; i < tensor.numel(); ++i) {
+    const auto step = static_cast<float>(i % size) / static_cast<float>(size);
+    tensor.set(i, std::ldexp(1.0F + step, exponent));
+  }
+  return tensor;
 }
 
 class QuantizeSymmetricTest : public testing::TestWithParam<DTypes> {
@@ -61,6 +78,15 @@ TEST_P(QuantizeSymmetricTest, EqualsRefForEveryValue) {
     }
     expect_equal(base, {1, 1, base.numel()}, scale);
     if (!wide) break;
+  }
+}
+
+TEST_P(QuantizeSymmetricTest, EqualsRefForEveryQuotient) {
+  const int64_t size = binade_size(dtype_);
+  for (const int exponent : {-15, -1, 0, 5, 6}) {
+    expect_equal(binade(dtype_, exponent, size), {1, size, size},
+                 binade(dtype_, 0, 1));
+    if (HasFatalFailure()) return;
   }
 }
 
@@ -132,17 +158,8 @@ std::string affine_name(const testing::TestParamInfo<AffineParam>& info) {
 
 class QuantizeAffineTest : public testing::TestWithParam<AffineParam> {
  protected:
-  DType dtype_ = std::get<0>(GetParam());
-  ShiftKind kind_ = std::get<1>(GetParam());
-};
-
-TEST_P(QuantizeAffineTest, EqualsRefForEveryLayout) {
-  for (const GroupLayout& layout : test_layouts()) {
-    const TestTensor base = hard_tensor(dtype_, layout.numel(), 5);
-    const TestTensor scale = hard_scales(dtype_, layout.rows(), 6);
-    const TestTensor shift = kind_ == ShiftKind::kInteger
-                                 ? random_codes(layout.rows(), 7)
-                                 : hard_tensor(dtype_, layout.rows(), 8);
+  void expect_equal(const TestTensor& base, const GroupLayout& layout,
+                    const TestTensor& scale, const TestTensor& shift) {
     for (const int bits : {2, 4}) {
       expect_as_ref(
           DType::kUInt8, layout.numel(), Compare::kBits, name_of(layout),
@@ -153,6 +170,31 @@ TEST_P(QuantizeAffineTest, EqualsRefForEveryLayout) {
           });
       if (HasFatalFailure()) return;
     }
+  }
+
+  DType dtype_ = std::get<0>(GetParam());
+  ShiftKind kind_ = std::get<1>(GetParam());
+};
+
+TEST_P(QuantizeAffineTest, EqualsRefForEveryLayout) {
+  for (const GroupLayout& layout : test_layouts()) {
+    expect_equal(hard_tensor(dtype_, layout.numel(), 5), layout,
+                 hard_scales(dtype_, layout.rows(), 6),
+                 kind_ == ShiftKind::kInteger
+                     ? random_codes(layout.rows(), 7)
+                     : hard_tensor(dtype_, layout.rows(), 8));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(QuantizeAffineTest, EqualsRefForEveryQuotient) {
+  const int64_t size = binade_size(dtype_);
+  TestTensor shift(kind_ == ShiftKind::kInteger ? DType::kUInt8 : dtype_, size);
+  for (int64_t i = 0; i < size; ++i) shift.set_bits(i, 0);
+  for (const int exponent : {-1, 0, 1, 2, 3}) {
+    expect_equal(binade(dtype_, exponent, size), {false, size, 1, size},
+                 binade(dtype_, 0, 1), shift);
+    if (HasFatalFailure()) return;
   }
 }
 

@@ -38,9 +38,11 @@ template <DType kFloat>
   for_each_piece(slices.start(part), slices.start(part + 1), view.inner,
                  [&](int64_t outer, int64_t inner, int64_t count) {
                    const int64_t row = outer * view.channels + channel;
+                   const int64_t start = row * view.inner + inner;
                    for_each_vector(count, [&](int64_t i, auto lanes) {
-                     const Vec x = Element<kFloat>::load(
-                         base, row * view.inner + inner + i, lanes);
+                     look_ahead<size_of(kFloat)>(base, start + i);
+                     const Vec x =
+                         Element<kFloat>::load(base, start + i, lanes);
                      largest = imax(largest, magnitude_bits(x));
                    });
                  });
@@ -156,6 +158,7 @@ template <DType kFloat>
   Vec lowest = first;
   Vec highest = first;
   for_each_vector(count, [&](int64_t i, auto lanes) {
+    look_ahead<size_of(kFloat)>(base, start + i);
     const Vec x = keep(E::load(base, start + i, lanes), first, lanes);
     lowest = next_min(x, lowest);
     highest = next_max(x, highest);
