@@ -64,6 +64,29 @@ bool names_special(const Candidate& candidate, std::string_view pattern) {
          pattern.find("expert") != std::string_view::npos;
 }
 
+bool is_causal_model(const Json& config) {
+  const auto found = config.find("architectures");
+  return found != config.end() && found->is_array() && found->size() == 1 &&
+         found->front().is_string() &&
+         found->front().get<std::string>().ends_with("ForCausalLM");
+}
+
+/// Gives the embedding of tokens its head where transformers ties them. Only
+/// causal models whose embedding has a name that goes with a head `lm_head`:
+/// the file does not name the head.
+void name_tied_head(std::vector<Candidate>& candidates, const Json& config) {
+  constexpr std::array<std::string_view, 2> kTokens = {"embed_tokens", "wte"};
+  if (!ties_embeddings(config) || !is_causal_model(config)) return;
+  Candidate* tokens = nullptr;
+  for (Candidate& candidate : candidates) {
+    if (candidate.kind == Kind::kHead) return;
+    if (!is_one_of(leaf_of(candidate.module), kTokens)) continue;
+    if (tokens != nullptr) return;
+    tokens = &candidate;
+  }
+  if (tokens != nullptr) tokens->head = "lm_head";
+}
+
 /// By the stored name, another one that the tensor has.
 std::map<std::string, std::string> other_names(
     const io::Checkpoint& checkpoint) {
@@ -76,6 +99,12 @@ std::map<std::string, std::string> other_names(
 }
 
 }  // namespace
+
+bool ties_embeddings(const Json& config) {
+  const auto found =
+      config.is_object() ? config.find("tie_word_embeddings") : config.end();
+  return found != config.end() && *found == true;
+}
 
 std::vector<Candidate> candidates_of(const io::Checkpoint& checkpoint,
                                      const Json& config) {
@@ -102,6 +131,7 @@ std::vector<Candidate> candidates_of(const io::Checkpoint& checkpoint,
                             other == others.end() ? "" : other->second});
     }
   }
+  name_tied_head(candidates, config);
   return candidates;
 }
 
@@ -109,11 +139,16 @@ bool included(const Candidate& candidate, const std::string& pattern) {
   if (candidate.kind == Kind::kLinear) {
     return matches(candidate.module, pattern);
   }
-  return names_it(candidate.module, pattern) &&
-         names_special(candidate, pattern);
+  return (names_it(candidate.module, pattern) &&
+          names_special(candidate, pattern)) ||
+         (!candidate.head.empty() && names_it(candidate.head, pattern));
 }
 
 bool holds_for(const Candidate& candidate, const Rule& rule) {
+  if (!candidate.head.empty() && rule.finds(candidate.head) &&
+      (rule.skip || rule.match.find(candidate.head) != std::string::npos)) {
+    return true;
+  }
   if (!rule.finds(candidate.module)) return false;
   return candidate.kind == Kind::kLinear || rule.skip ||
          (rule.match.find(leaf_of(candidate.module)) != std::string::npos &&

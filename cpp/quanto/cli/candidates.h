@@ -21,7 +21,13 @@ struct Candidate {
   const io::SafetensorsFile* file;
   const io::TensorInfo* tensor;
   std::string other_name;  ///< of the tensor, if it is tied; else empty
+  /// The output head that shares an embedding's weight, which the checkpoint
+  /// holds under the embedding's name only (tie_word_embeddings); else empty.
+  std::string head = {};
 };
+
+/// Whether config.json (or null) says that head and embedding share a weight.
+bool ties_embeddings(const io::Json& config);
 
 /// All of a checkpoint; `config` is config.json or null. Throws Failure: the
 /// checkpoint is quantized, a model of transposed matrices, tied names that do
@@ -30,7 +36,7 @@ std::vector<Candidate> candidates_of(const io::Checkpoint& checkpoint,
                                      const io::Json& config);
 
 /// Whether a shell pattern means the module: one that is no plain Linear has to
-/// be named.
+/// be named, itself or the head that shares its weight.
 bool included(const Candidate& candidate, const std::string& pattern);
 
 /// Whether a rule, whose expression finds the module, holds for it.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/cli/quantize_plan.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "quanto/cli/failure.h"
 #include "quanto/formats/metadata.h"
@@ -16,8 +18,24 @@ namespace {
 using io::Checkpoint;
 using io::Json;
 
+/// Adds the data of these tensors, scales of activations, to that of a module
+/// that has the same.
+void repeat_scales(const std::vector<io::TensorInfo>& scales,
+                   std::vector<formats::NamedBuffer>& made) {
+  const size_t first = made.size() - scales.size();
+  for (size_t i = 0; i < scales.size(); ++i) {
+    const auto bytes = made[first + i].buffer.bytes();
+    formats::NamedBuffer again{scales[i].name, formats::Buffer(bytes.size())};
+    std::ranges::copy(bytes, again.buffer.data());
+    made.push_back(std::move(again));
+  }
+}
+
+/// `head`: of the module that shares the weight, which has scales of its own;
+/// else empty.
 Step quantize_step(const Checkpoint::Found& input, const std::string& module,
-                   const Choice& choice, Executor& executor) {
+                   const std::string& head, const Choice& choice,
+                   Executor& executor) {
   const io::TensorInfo& tensor = *input.tensor;
   const formats::Matrix weight{input.file->data(tensor).data(),
                                io::core_type(*tensor.type), tensor.shape[0],
@@ -26,11 +44,19 @@ Step quantize_step(const Checkpoint::Found& input, const std::string& module,
   step.inputs = {input};
   step.outputs = formats::stored_tensors(module, choice.facts, weight.dtype,
                                          weight.rows, weight.columns);
-  step.make = [weight, module, choice, &executor,
+  std::vector<io::TensorInfo> scales;
+  if (!head.empty()) {
+    scales = formats::stored_tensors(head, choice.facts, weight.dtype,
+                                     weight.rows, weight.columns);
+    scales.erase(scales.begin(), scales.end() - 2);
+    step.outputs.insert(step.outputs.end(), scales.begin(), scales.end());
+  }
+  step.make = [weight, module, scales, choice, &executor,
                input](std::vector<formats::NamedBuffer>& made) {
     try {
       formats::quantize_weight(module, weight, choice.facts, choice.optimizer,
                                made, executor);
+      repeat_scales(scales, made);
     } catch (const std::invalid_argument& error) {
       fail("{}: '{}': {}", input.file->path(), input.tensor->name,
            error.what());
@@ -59,9 +85,12 @@ FilePlan plan_file(const io::SafetensorsFile& file, const Selection& selection,
       continue;
     }
     const auto& [name, choice] = *found;
+    const auto tied = selection.heads.find(name);
+    const std::string head = tied == selection.heads.end() ? "" : tied->second;
     plan.steps.push_back(
-        quantize_step({&file, &tensor}, name, choice, executor));
+        quantize_step({&file, &tensor}, name, head, choice, executor));
     weights[name] = {choice.facts, tensor.shape};
+    if (!head.empty()) weights[head] = weights[name];
   }
   plan.metadata[formats::kWeightsKey] = formats::weights_text(weights);
   return plan;

@@ -16,15 +16,13 @@ using formats::Optimizer;
 using io::Json;
 using io::TensorInfo;
 
-bool is_tied(const Json& config) {
-  const auto found =
-      config.is_object() ? config.find("tie_word_embeddings") : config.end();
-  return found != config.end() && *found == true;
-}
-
-/// Every module that a tensor belongs to, parents included.
-std::set<std::string> modules_of(const io::Checkpoint& checkpoint) {
+/// Every module that a tensor belongs to, parents included, and tied heads.
+std::set<std::string> modules_of(const io::Checkpoint& checkpoint,
+                                 const std::vector<Candidate>& candidates) {
   std::set<std::string> modules;
+  for (const Candidate& candidate : candidates) {
+    if (!candidate.head.empty()) modules.insert(candidate.head);
+  }
   for (const io::SafetensorsFile& file : checkpoint.files()) {
     for (const TensorInfo& tensor : file.header().tensors) {
       for (size_t dot = tensor.name.rfind('.'); dot != std::string::npos;
@@ -42,7 +40,7 @@ class Selector {
            const Wanted& wanted)
       : checkpoint_(checkpoint),
         wanted_(wanted),
-        tied_(is_tied(config)),
+        tied_(ties_embeddings(config)),
         candidates_(candidates_of(checkpoint, config)) {}
 
   Selection select() {
@@ -53,8 +51,7 @@ class Selector {
           rule != nullptr && rule->weights ? rule->weights : wanted_.weights;
       if (type && is_selected(candidate, rule)) {
         check_own_weight(candidate);
-        selection_.chosen.emplace(candidate.module,
-                                  choice(candidate, rule, qtype(*type)));
+        choose(candidate, choice(candidate, rule, qtype(*type)));
       } else if (candidate.kind != Kind::kEmbedding) {
         selection_.left_float.push_back(candidate.module);
       }
@@ -67,6 +64,13 @@ class Selector {
   }
 
  private:
+  void choose(const Candidate& candidate, const Choice& choice) {
+    selection_.chosen.emplace(candidate.module, choice);
+    if (candidate.head.empty()) return;
+    selection_.chosen.emplace(candidate.head, choice);
+    selection_.heads.emplace(candidate.module, candidate.head);
+  }
+
   void check_patterns() const {
     for (const std::string& pattern : wanted_.include) {
       if (std::ranges::none_of(candidates_, [&](const auto& one) {
@@ -77,7 +81,7 @@ class Selector {
             "got none for {}",
             checkpoint_.path(), pattern);
     }
-    const std::set<std::string> modules = modules_of(checkpoint_);
+    const std::set<std::string> modules = modules_of(checkpoint_, candidates_);
     for (const std::string& pattern : wanted_.exclude) {
       if (std::ranges::none_of(modules, [&](const auto& name) {
             return matches(name, pattern);
@@ -106,19 +110,35 @@ class Selector {
 
   [[nodiscard]] bool is_selected(const Candidate& candidate,
                                  const Rule* rule) const {
-    if (matches_any(candidate.module, wanted_.exclude)) return false;
+    const bool excluded = matches_any(candidate.module, wanted_.exclude);
     if (rule != nullptr && rule->skip) return false;
+    if (excluded && candidate.head.empty()) return false;
     const auto& include = wanted_.include;
     const bool is_included = std::ranges::any_of(
         include,
         [&](const auto& pattern) { return included(candidate, pattern); });
     if (candidate.kind != Kind::kLinear || !candidate.other_name.empty()) {
-      return is_included || rule != nullptr;
+      return (is_included || rule != nullptr) &&
+             !leaves_out_both(candidate, excluded);
     }
     return include.empty() || is_included;
   }
 
-  /// Modules that share one weight are quantized in Python only.
+  /// Whether --exclude means an embedding and its head; fails if it means one.
+  [[nodiscard]] bool leaves_out_both(const Candidate& embedding,
+                                     bool excluded) const {
+    if (embedding.head.empty()) return false;
+    if (matches_any(embedding.head, wanted_.exclude) != excluded) {
+      fail(
+          "{}: expected '{}' and '{}', which share a weight, to be quantized "
+          "both or left float both, got --exclude for one",
+          checkpoint_.path(), embedding.module, embedding.head);
+    }
+    return excluded;
+  }
+
+  /// Modules that share one weight are quantized in Python only, but for the
+  /// head and the embedding of a causal model.
   void check_own_weight(const Candidate& candidate) const {
     if (!candidate.other_name.empty()) {
       fail(
@@ -126,7 +146,7 @@ class Selector {
           "'{}'",
           candidate.file->path(), candidate.module, candidate.other_name);
     }
-    if (tied_ &&
+    if (tied_ && candidate.head.empty() &&
         (candidate.kind == Kind::kHead || candidate.kind == Kind::kEmbedding)) {
       fail(
           "{}: expected '{}' to have a weight of its own, got one that head "

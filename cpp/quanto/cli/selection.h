@@ -32,13 +32,16 @@ struct Choice {
 struct Selection {
   std::map<std::string, Choice> chosen;  ///< by module
   std::vector<std::string> left_float;   ///< modules that look like Linear ones
+  /// By a chosen embedding, the chosen head that shares its weight.
+  std::map<std::string, std::string> heads;
 };
 
 /// Which matrices to quantize, and how. Without a model class, names tell: a
 /// matrix `*.weight` is a Linear's unless it looks like an embedding, an output
 /// head, a router or an expert of a mixture (which transformers does not keep
 /// in Linear modules); those are taken only where a pattern names them. A
-/// weight that two modules share is left float.
+/// weight that two modules share is left float, except that naming one of a
+/// causal model's embedding and head takes both, as in Python.
 /// `config` is config.json or null.
 ///
 /// Throws Failure: a pattern matches nothing, nothing is left to quantize, the

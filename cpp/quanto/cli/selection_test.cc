@@ -151,11 +151,32 @@ TEST_F(SelectionTest, RefusesOtherModels) {
   expect_failure("transposed (Conv1D)");
 }
 
-TEST_F(SelectionTest, RefusesTiedHeads) {
+TEST_F(SelectionTest, TakesAnEmbeddingWithItsTiedHead) {
   write({"a.fc", "a.embed_tokens"});
   config_["tie_word_embeddings"] = true;
+  config_["architectures"] = Json::array({"LlamaForCausalLM"});
   EXPECT_EQ(chosen(), "a.fc");
+  for (const char* named : {"lm_head", "*.embed_tokens"}) {
+    wanted_.include = {"*", named};
+    EXPECT_EQ(chosen(), "a.embed_tokens a.fc lm_head");
+  }
+  EXPECT_EQ(select(*checkpoint_, config_, wanted_).heads.at("a.embed_tokens"),
+            "lm_head");
+  wanted_.exclude = {"*.embed_tokens"};
+  expect_failure("'a.embed_tokens' and 'lm_head', which share a weight");
+  wanted_.exclude = {"*.embed_tokens", "lm_head"};
+  EXPECT_EQ(chosen(), "a.fc");
+}
+
+TEST_F(SelectionTest, RefusesTiedHeadsWhoseNameItCannotKnow) {
+  write({"a.fc", "a.embed_tokens"});
+  config_["tie_word_embeddings"] = true;
+  config_["architectures"] = Json::array({"T5ForConditionalGeneration"});
   wanted_.include = {"*.embed_tokens"};
+  expect_failure("tie_word_embeddings");
+  config_["architectures"] = Json::array({"LlamaForCausalLM"});
+  write({"a.fc", "a.embed_in"});
+  wanted_.include = {"*.embed_in"};
   expect_failure("tie_word_embeddings");
 }
 

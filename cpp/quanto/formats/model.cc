@@ -42,6 +42,27 @@ std::set<std::string> quantized_modules(const Tensors& tensors) {
   return modules;
 }
 
+/// The module of the map whose weight is stored as an embedding's only, one
+/// that is described alike; empty if there is none.
+std::string tied_head(const Sayings& sayings,
+                      const std::set<std::string>& modules) {
+  if (!sayings.ties_embeddings) return "";
+  const auto described = [&](const std::string& module) {
+    const auto found = sayings.described.find(module);
+    return found == sayings.described.end() ? nullptr : &found->second;
+  };
+  for (const auto& [module, entry] : sayings.map) {
+    const WeightDescription* head = described(module);
+    if (!entry.weights || modules.contains(module) || head == nullptr) continue;
+    const bool is_shared = std::ranges::any_of(modules, [&](const auto& other) {
+      const WeightDescription* weight = described(other);
+      return weight != nullptr && *weight == *head;
+    });
+    if (is_shared) return module;
+  }
+  return "";
+}
+
 io::Status check_all_there(const Sayings& sayings,
                            const std::set<std::string>& modules,
                            const std::string& path) {
@@ -97,7 +118,11 @@ Result<Model> describe(const Checkpoint& checkpoint) {
   QUANTO_ASSIGN_OR_RETURN(const Sayings sayings, read_sayings(checkpoint));
   QUANTO_ASSIGN_OR_RETURN(const Tensors tensors, Tensors::read(checkpoint));
   const std::set<std::string> modules = quantized_modules(tensors);
-  QUANTO_RETURN_IF_ERROR(check_all_there(sayings, modules, checkpoint.path()));
+  std::set<std::string> named = modules;  // and a head without tensors
+  if (const std::string head = tied_head(sayings, modules); !head.empty()) {
+    named.insert(head);
+  }
+  QUANTO_RETURN_IF_ERROR(check_all_there(sayings, named, checkpoint.path()));
   Model model;
   if (sayings.has_map) model.map = sayings.map;
   for (const std::string& module : modules) {
@@ -106,7 +131,7 @@ Result<Model> describe(const Checkpoint& checkpoint) {
     model.tensors.push_back(std::move(weight));
   }
   model.quantized = !modules.empty();
-  add_others(model, tensors, modules);
+  add_others(model, tensors, named);
   std::ranges::sort(model.tensors, {}, &ModelTensor::name);
   return model;
 }

@@ -23,6 +23,8 @@ io::Status take_map(Sayings& sayings, Result<ModuleMap> map,
 io::Status find_map(Sayings& sayings, const Checkpoint& checkpoint) {
   if (const auto config_path = checkpoint.config_path()) {
     QUANTO_ASSIGN_OR_RETURN(const Json config, io::read_json(*config_path));
+    const auto tie = config.find("tie_word_embeddings");
+    sayings.ties_embeddings = tie != config.end() && *tie == true;
     const auto found = config.find("quantization_config");
     if (found != config.end() && !found->is_null()) {
       return take_map(sayings, read_quantization_config(*found, *config_path),

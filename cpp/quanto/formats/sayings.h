@@ -14,6 +14,9 @@ namespace quanto::formats {
 /// What the files of a checkpoint say of its quantized weights, by module.
 struct Sayings {
   bool has_map = false;
+  /// config.json's tie_word_embeddings: the head's weight is stored as the
+  /// embedding's only.
+  bool ties_embeddings = false;
   std::string map_file;                                ///< where the map stands
   ModuleMap map;                                       ///< the quantization map
   std::map<std::string, WeightDescription> described;  ///< in the metadata
