@@ -127,6 +127,12 @@ struct LinearVariant {
   Linear run;
 };
 
+struct ConvProblem;
+struct ConvArgs;
+/// A convolution without patches (conv.h).
+using Conv = void (*)(const ConvProblem& problem, const ConvArgs& args,
+                      Executor& executor);
+
 /// The kernels of one instruction set.
 struct KernelTable {
   std::string_view isa;
@@ -139,6 +145,7 @@ struct KernelTable {
   DequantizeAffine dequantize_affine;
   Pack pack;
   Unpack unpack;
+  Conv conv;
   const LinearVariant* linear;  ///< the last one supports everything
   int64_t linear_count;
 };

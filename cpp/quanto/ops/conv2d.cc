@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "quanto/core/error.h"
+#include "quanto/kernels/cpu/dispatch.h"
 #include "quanto/ops/aten.h"
 #include "quanto/ops/conv2d_run.h"
 #include "quanto/ops/layout.h"
@@ -27,6 +28,32 @@ void check_types(const Activations& activations, const Weight& weight,
 std::optional<DType> storage_of(std::optional<ScalarType> activation) {
   if (!activation) return std::nullopt;
   return check_storage(kOp, *activation);
+}
+
+/// Outputs of a group up to which its tiles would be mostly empty.
+constexpr int64_t kFewOutputs = 16;
+/// Pixels for each output of a group that pay for decoding its taps whole, and
+/// the most taps of that.
+constexpr int64_t kManyPixels = 16;
+constexpr int64_t kMostTaps = 1 << 20;
+/// The stride up to which vectors take the columns of a row apart.
+constexpr int64_t kLongestStride = 2;
+
+/// Whether conv2d_direct is the faster way: it multiplies in fp32, so where
+/// groups fill the tiles, only if these do no better than that.
+bool sums_planes(const ConvGeometry& conv, LinearProblem problem) {
+  if (conv.groups > 1 &&
+      (conv.group_channels() == 1 || conv.group_outputs() <= kFewOutputs)) {
+    return true;
+  }
+  problem.m = conv.images * conv.output_pixels();
+  if (problem.n * problem.k > kMostTaps || conv.stride.x > kLongestStride ||
+      problem.m < kManyPixels * conv.group_outputs()) {
+    return false;
+  }
+  problem.n = conv.group_outputs();
+  return problem.input == DType::kFloat32 ||
+         kernels::plan_linear(kernels::kernels(), problem).name == "panel";
 }
 
 SmallShape result_shape(const ConvGeometry& conv) {
@@ -66,8 +93,8 @@ Tensor conv2d(const Activations& activations, const Weight& weight,
                       bias ? row.const_data_ptr() : nullptr,
                       shape.sizes()};
   TorchExecutor executor;
-  const bool depthwise = groups > 1 && conv.group_channels() == 1;
-  return (depthwise ? conv2d_depthwise : conv2d_by_tiles)(call, executor);
+  const bool direct = sums_planes(conv, problem);
+  return (direct ? conv2d_direct : conv2d_by_tiles)(call, executor);
 }
 
 Tensor conv2d_cpu(const Tensor& input, const std::optional<Tensor>& input_scale,

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "quanto/kernels/conv.h"
 #include "quanto/ops/tensor.h"
 
 namespace quanto::ops {
 
-/// A size, a step or a place in an image: rows, then columns.
-struct Pair {
-  int64_t y;
-  int64_t x;
-};
+using kernels::Pair;
 
 /// A two-dimensional convolution with zero padding.
 struct ConvGeometry {

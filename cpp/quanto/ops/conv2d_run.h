@@ -28,8 +28,8 @@ struct ConvCall {
 /// the patches of a whole image nor a float weight ever exist.
 Tensor conv2d_by_tiles(const ConvCall& call, Executor& executor);
 
-/// One input channel for each group: sums of shifted planes, in fp32. The
-/// weight is a few taps for each channel, which are decoded all at once.
-Tensor conv2d_depthwise(const ConvCall& call, Executor& executor);
+/// By sums of shifted planes (kernels/conv.h), in fp32. The weight is decoded
+/// all at once, the patches never exist.
+Tensor conv2d_direct(const ConvCall& call, Executor& executor);
 
 }  // namespace quanto::ops

@@ -17,11 +17,12 @@ namespace {
 
 #if defined(__x86_64__)
 ElementwiseTable elementwise_avx2() {
-  return {reduce_avx2(), quantize_avx2(), dequantize_avx2(), pack_avx2()};
+  return {reduce_avx2(), quantize_avx2(), dequantize_avx2(), pack_avx2(),
+          conv_avx2()};
 }
 ElementwiseTable elementwise_avx512() {
   return {reduce_avx512(), quantize_avx512(), dequantize_avx512(),
-          pack_avx512()};
+          pack_avx512(), conv_avx512()};
 }
 #endif
 
@@ -111,6 +112,7 @@ class Registry {
         .dequantize_affine = elementwise.dequantize.affine,
         .pack = elementwise.pack.pack,
         .unpack = elementwise.pack.unpack,
+        .conv = elementwise.conv,
         .linear = variants.data(),
         .linear_count = static_cast<int64_t>(variants.size()),
     }));

@@ -62,6 +62,7 @@ TEST(DispatchTest, EveryTableIsCompleteAndTakesEveryProblem) {
     EXPECT_NE(table->dequantize_affine, nullptr);
     EXPECT_NE(table->pack, nullptr);
     EXPECT_NE(table->unpack, nullptr);
+    EXPECT_NE(table->conv, nullptr);
     for (const QType& type : kQTypes) {
       const LinearProblem problem = {
           .m = 1,

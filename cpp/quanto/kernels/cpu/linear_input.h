@@ -83,17 +83,21 @@ struct CodeLoader {
   }
 };
 
-/// with_loader for the input of a problem, which may be codes.
+/// with_loader for activations, which may be codes.
+template <typename Body>
+inline void with_input_loader(const void* input, DType dtype, Body body) {
+  if (is_activation(dtype)) return with_loader(input, dtype, body);
+  with_storage(dtype, [&](auto stored) {
+    body(CodeLoader<decltype(stored)::value>{
+        static_cast<const uint8_t*>(input)});
+  });
+}
+
+/// The same for the input of a problem.
 template <typename Body>
 inline void with_input_loader(const LinearProblem& problem,
                               const LinearArgs& args, Body body) {
-  if (is_activation(problem.input)) {
-    return with_loader(args.input, problem.input, body);
-  }
-  with_storage(problem.input, [&](auto stored) {
-    body(CodeLoader<decltype(stored)::value>{
-        static_cast<const uint8_t*>(args.input)});
-  });
+  with_input_loader(args.input, problem.input, body);
 }
 
 /// Elements [offset, offset + count) of what `load_at` loads.

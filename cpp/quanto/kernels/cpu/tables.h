@@ -34,6 +34,7 @@ struct ElementwiseTable {
   QuantizeTable quantize;
   DequantizeTable dequantize;
   PackTable pack;
+  Conv conv;
 };
 
 struct LinearTable {
@@ -52,6 +53,9 @@ DequantizeTable dequantize_avx512();
 
 PackTable pack_avx2();
 PackTable pack_avx512();
+
+Conv conv_avx2();
+Conv conv_avx512();
 
 LinearTable linear_avx2();
 LinearTable linear_avx_vnni();

@@ -41,4 +41,6 @@ void unpack(const uint8_t* packed, int64_t packed_rows, int64_t columns,
 void linear(const LinearProblem& problem, const LinearArgs& args,
             Executor& executor);
 
+void conv(const ConvProblem& problem, const ConvArgs& args, Executor& executor);
+
 }  // namespace quanto::kernels::ref

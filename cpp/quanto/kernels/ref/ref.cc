@@ -23,6 +23,7 @@ constexpr KernelTable kTable = {
     .dequantize_affine = ref::dequantize_affine,
     .pack = ref::pack,
     .unpack = ref::unpack,
+    .conv = ref::conv,
     .linear = &kLinear,
     .linear_count = 1,
 };

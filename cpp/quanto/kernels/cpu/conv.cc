@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quanto/kernels/conv.h"
+
+#include "quanto/kernels/cpu/conv_planes.h"
+#include "quanto/kernels/cpu/conv_sums.h"
+#include "quanto/kernels/cpu/tables.h"
+
+namespace quanto::kernels {
+namespace {
+
+/// Multiplications that are worth a thread.
+constexpr int64_t kConvThreadWork = int64_t{1} << 16;
+
+/// A thread's memory for one band.
+struct BandMemory {
+  float* planes;
+  float* sums;
+  int64_t* offsets;
+
+  /// Takes the executor's scratch. Planes are written and read in whole
+  /// vectors, up to one past the last.
+  BandMemory(const ConvProblem& problem, const BandPlan& plan,
+             Executor& executor) {
+    const int64_t plane_floats = problem.channels * plan.channel_floats();
+    const int64_t sum_floats = kConvOutputs * sums_stride(problem, plan);
+    const int64_t taps = problem.taps();
+    const int64_t floats = plane_floats + kLanes + sum_floats;
+    std::byte* memory =
+        executor.scratch(static_cast<size_t>(taps) * sizeof(int64_t) +
+                         static_cast<size_t>(floats) * sizeof(float));
+    offsets = reinterpret_cast<int64_t*>(memory);
+    sums = reinterpret_cast<float*>(offsets + taps);
+    planes = sums + sum_floats;
+    for (int i = 0; i < kLanes; ++i) planes[plane_floats + i] = 0;
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t line = t / problem.kernel.x;
+      offsets[t] = plan.offset(problem, line / problem.kernel.y,
+                               line % problem.kernel.y, t % problem.kernel.x);
+    }
+  }
+
+  static int64_t sums_stride(const ConvProblem& problem, const BandPlan& plan) {
+    return round_up(plan.sums(problem, plan.rows), kLanes);
+  }
+};
+
+/// The bands of all images and groups, with a thread's memory.
+template <DType kActivation, typename Load>
+class Bands {
+ public:
+  Bands(const ConvProblem& problem, const ConvArgs& args, const BandPlan& plan,
+        Load load, Executor& executor)
+      : problem_(problem),
+        args_(args),
+        plan_(plan),
+        memory_(problem, plan, executor),
+        planes_(problem, plan, load) {}
+
+  void run(int64_t index) const {
+    const int64_t first = index % plan_.count * plan_.rows;
+    const int64_t rows = smaller(plan_.rows, problem_.output.y - first);
+    const int64_t group = index / plan_.count;  // of all images
+    planes_.write(group * problem_.channels, first, memory_.planes);
+    for (int64_t o = 0; o < problem_.outputs; o += kConvOutputs) {
+      const int64_t width = smaller(kConvOutputs, problem_.outputs - o);
+      const int64_t output = group % problem_.groups * problem_.outputs + o;
+      const int64_t stride = BandMemory::sums_stride(problem_, plan_);
+      sum_planes(memory_.planes, memory_.offsets, problem_.taps(),
+                 args_.taps + output * problem_.taps(), width,
+                 plan_.sums(problem_, rows), stride, memory_.sums);
+      for (int64_t i = 0; i < width; ++i) {
+        store_rows(group / problem_.groups, output + i, first, rows,
+                   memory_.sums + i * stride);
+      }
+    }
+  }
+
+ private:
+  void store_rows(int64_t image, int64_t output, int64_t first, int64_t rows,
+                  const float* sums) const {
+    const bool codes = problem_.input_scale != InputScale::kNone;
+    const bool row = problem_.input_scale == InputScale::kRow;
+    const Vec by = broadcast(args_.scale[output]);
+    const Vec scale =
+        broadcast(codes ? args_.input_scale[row ? image : 0] : 1.0F);
+    const Vec bias = broadcast(args_.bias == nullptr ? 0 : args_.bias[output]);
+    const int64_t plane = image * problem_.groups * problem_.outputs + output;
+    int64_t at = (plane * problem_.output.y + first) * problem_.output.x;
+    for (int64_t r = 0; r < rows; ++r) {
+      for_each_vector(problem_.output.x, [&](int64_t i, auto lanes) {
+        Vec value = mul(Element<DType::kFloat32>::load(sums, i, lanes), by);
+        value = mul(value, scale);
+        if (args_.bias != nullptr) value = add(value, bias);
+        Element<kActivation>::store(args_.output, at + i, value, lanes);
+      });
+      at += problem_.output.x;
+      sums += plan_.pitch;
+    }
+  }
+
+  const ConvProblem& problem_;
+  const ConvArgs& args_;
+  const BandPlan& plan_;
+  BandMemory memory_;
+  BandPlanes<Load> planes_;
+};
+
+template <DType kActivation>
+void run_bands(const ConvProblem& problem, const ConvArgs& args,
+               Executor& executor) {
+  const BandPlan plan = plan_bands(problem);
+  const int64_t work =
+      problem.outputs * problem.taps() * plan.rows * problem.output.x;
+  const auto run = [&](auto load) {
+    executor.parallel_for(problem.images * problem.groups * plan.count,
+                          ceil_div(kConvThreadWork, work),
+                          [&](int64_t begin, int64_t end) {
+                            const Bands<kActivation, decltype(load)> bands(
+                                problem, args, plan, load, executor);
+                            for (int64_t i = begin; i < end; ++i) bands.run(i);
+                          });
+  };
+  with_input_loader(args.input, problem.dtype, run);
+}
+
+void conv(const ConvProblem& problem, const ConvArgs& args,
+          Executor& executor) {
+  with_float(problem.activation, [&](auto type) {
+    run_bands<decltype(type)::value>(problem, args, executor);
+  });
+}
+
+}  // namespace
+
+Conv QUANTO_FOR_ISA(conv)() { return conv; }
+
+}  // namespace quanto::kernels

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/conv.h"
+#include "quanto/kernels/cpu/linear_input.h"
+
+// Sums of shifted planes: each tap adds a run of memory by a factor to a few
+// outputs at once, whose sums stay in registers.
+
+namespace quanto::kernels {
+namespace {
+
+/// Vectors of sums at once, such that those of all outputs stay in registers.
+constexpr int conv_vectors(int outputs) {
+#ifdef QUANTO_HAS_AVX512
+  return outputs == 4 ? 6 : 8;
+#else
+  return outputs == 1 ? 8 : outputs == 2 ? 5 : 3;
+#endif
+}
+
+/// sums[o][kVectors * kLanes] = sum over taps of taps[t][o] * planes[offsets[t]
+/// and on].
+template <int kOutputs, int kVectors>
+QUANTO_NOINLINE void sum_run(const float* planes, const int64_t* offsets,
+                             int64_t count, const float* taps, int64_t stride,
+                             float* sums) {
+  Vec acc[kOutputs][kVectors];
+  QUANTO_UNROLL for (int o = 0; o < kOutputs; ++o) {
+    QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) acc[o][v] = zero();
+  }
+  for (int64_t t = 0; t < count; ++t) {
+    const float* run = planes + offsets[t];
+    Vec x[kVectors];
+    QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+      x[v] = load(run + v * kLanes);
+    }
+    QUANTO_UNROLL for (int o = 0; o < kOutputs; ++o) {
+      const Vec tap = broadcast(taps[o]);
+      QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+        acc[o][v] = fma(x[v], tap, acc[o][v]);
+      }
+    }
+    taps += kOutputs;
+  }
+  QUANTO_UNROLL for (int o = 0; o < kOutputs; ++o) {
+    QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+      store(sums + o * stride + v * kLanes, acc[o][v]);
+    }
+  }
+}
+
+using SumRun = void (*)(const float* planes, const int64_t* offsets,
+                        int64_t count, const float* taps, int64_t stride,
+                        float* sums);
+
+/// sum_run for `vectors` of 1 to conv_vectors(kOutputs).
+template <int kOutputs, int kVectors = conv_vectors(kOutputs)>
+inline SumRun sum_run_for(int64_t vectors) {
+  if constexpr (kVectors > 1) {
+    if (vectors < kVectors) return sum_run_for<kOutputs, kVectors - 1>(vectors);
+  }
+  return sum_run<kOutputs, kVectors>;
+}
+
+template <int kOutputs>
+inline void sum_planes_of(const float* planes, const int64_t* offsets,
+                          int64_t count, const float* taps, int64_t positions,
+                          int64_t stride, float* sums) {
+  constexpr int64_t kMost = conv_vectors(kOutputs);
+  for (int64_t left = ceil_div(positions, kLanes); left > 0; left -= kMost) {
+    sum_run_for<kOutputs>(left)(planes, offsets, count, taps, stride, sums);
+    planes += kMost * kLanes;
+    sums += kMost * kLanes;
+  }
+}
+
+/// The sums of `outputs` <= kConvOutputs outputs at [0, positions), and up to
+/// the vector's end, `stride` floats from output to output.
+inline void sum_planes(const float* planes, const int64_t* offsets,
+                       int64_t count, const float* taps, int64_t outputs,
+                       int64_t positions, int64_t stride, float* sums) {
+  switch (outputs) {
+    case 1:
+      return sum_planes_of<1>(planes, offsets, count, taps, positions, stride,
+                              sums);
+    case 2:
+      return sum_planes_of<2>(planes, offsets, count, taps, positions, stride,
+                              sums);
+    case 3:
+      return sum_planes_of<3>(planes, offsets, count, taps, positions, stride,
+                              sums);
+    default:
+      return sum_planes_of<4>(planes, offsets, count, taps, positions, stride,
+                              sums);
+  }
+}
+
+}  // namespace
+}  // namespace quanto::kernels
