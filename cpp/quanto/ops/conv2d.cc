@@ -32,9 +32,10 @@ std::optional<DType> storage_of(std::optional<ScalarType> activation) {
 
 /// Outputs of a group up to which its tiles would be mostly empty.
 constexpr int64_t kFewOutputs = 16;
-/// Pixels for each output of a group that pay for decoding its taps whole, and
-/// the most taps of that.
-constexpr int64_t kManyPixels = 16;
+/// Pixels of an image for each output of a group that pay for decoding its taps
+/// whole; the way, and so a result, does not depend on how many images come.
+constexpr int64_t kManyPixels = 8;
+/// The most taps that are decoded whole.
 constexpr int64_t kMostTaps = 1 << 20;
 /// The stride up to which vectors take the columns of a row apart.
 constexpr int64_t kLongestStride = 2;
@@ -46,7 +47,7 @@ bool sums_planes(const ConvGeometry& conv, LinearProblem problem) {
       (conv.group_channels() == 1 || conv.group_outputs() <= kFewOutputs)) {
     return true;
   }
-  problem.m = conv.images * conv.output_pixels();
+  problem.m = conv.output_pixels();
   if (problem.n * problem.k > kMostTaps || conv.stride.x > kLongestStride ||
       problem.m < kManyPixels * conv.group_outputs()) {
     return false;
