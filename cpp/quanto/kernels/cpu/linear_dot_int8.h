@@ -4,9 +4,8 @@
 #include "quanto/kernels/cpu/linear_dot.h"
 #include "quanto/kernels/cpu/linear_gemv_scales.h"
 
-// The dot products of linear_gemv.h with int8 codes of activations, whose rows
-// lie `stride` apart and are zero past k, in integers. x_sums are those of
-// their groups.
+// The dot products of linear_gemv.h with int8 codes of activations, in
+// integers.
 
 namespace quanto::kernels {
 namespace {
@@ -14,10 +13,17 @@ namespace {
 /// Groups of a multiple of it are read in whole vectors, or halves of them.
 constexpr int64_t kDotGroup = 32;
 
-/// Rows of activations and of bytes at once, such that the sums of a group stay
-/// in registers; those of the row need not.
-constexpr int dot_m(int planes) { return gemv_m(planes); }
-constexpr int dot_rows(int planes, int m) { return gemv_rows(planes, m); }
+/// Rows of activations, from one on.
+struct CodeInput {
+  const int8_t* x;    ///< rows `stride` apart, zeros from k on
+  const float* sums;  ///< of the groups: [rows][padded_groups], 0 past the last
+  int64_t stride;
+  int64_t padded_groups;
+
+  [[nodiscard]] CodeInput from(int64_t m) const {
+    return {x + m * stride, sums + m * padded_groups, stride, padded_groups};
+  }
+};
 
 /// A vector of int8 weights, and its products with as many codes.
 struct SignedCodes {
@@ -50,9 +56,8 @@ struct SignedCodes {
 
 /// kRows rows of int8 weights, k apart.
 template <int kRows, int kM>
-QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k, const int8_t* x,
-                                int64_t stride, const float* x_sums,
-                                int64_t x_sums_stride, float* sums) {
+QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k,
+                                const CodeInput& input, float* sums) {
   IVec acc[kM][kRows];
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) acc[m][r] = ibroadcast(0);
@@ -61,7 +66,7 @@ QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k, const int8_t* x,
   const auto multiply = [&](auto load_codes) {
     IVec xs[kM];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-      xs[m] = SignedCodes::load_x(x + m * stride + i);
+      xs[m] = SignedCodes::load_x(input.x + m * input.stride + i);
     }
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
       const IVec w = load_codes(data + r * k + i);
@@ -79,19 +84,18 @@ QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k, const int8_t* x,
   }
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     // The sum of the products fits 32 bits; what it is taken from need not.
-    const auto x_sum =
-        static_cast<uint32_t>(static_cast<int32_t>(x_sums[m * x_sums_stride]));
+    const auto x_sum = static_cast<uint32_t>(
+        static_cast<int32_t>(input.sums[m * input.padded_groups]));
     reduce_all(acc[m], SignedCodes::kOffset * x_sum, sums + m * kUnitRows);
   }
 }
 
-/// kRows rows of bytes, k apart, that hold 8 / kBits outputs each.
-template <int kBits, int kRows, int kM>
+/// kRows rows of bytes, k apart, that hold 8 / kBits outputs each. kGroup is
+/// the size of a group, or 0 where that is known at run time only.
+template <int kBits, int kGroup, int kRows, int kM>
 QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
                                 const UnitScales& scales, int64_t first_row,
-                                const int8_t* x, int64_t stride,
-                                const float* x_sums, int64_t x_sums_stride,
-                                float* sums) {
+                                const CodeInput& input, float* sums) {
   constexpr int kPlanes = 8 / kBits;
   const IVec mask = ibroadcast(((1 << kBits) - 1) * 0x1010101);
   Vec total[kM][kPlanes][kRows];
@@ -100,9 +104,10 @@ QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) total[m][j][r] = zero();
     }
   }
-  int64_t i = 0;
+  const int64_t size = kGroup != 0 ? kGroup : scales.group_size;
   for (int64_t group = 0; group < scales.groups; ++group) {
-    prefetch_rows<kRows>(data + kRows * k + i, k, scales.group_size);
+    const int64_t i = group * size;
+    prefetch_rows<kRows>(data + kRows * k + i, k, size);
     IVec acc[kM][kPlanes][kRows];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
       QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
@@ -111,26 +116,29 @@ QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
         }
       }
     }
-    const auto step = [&](auto load_codes) {
-      IVec xs[kM];
-      QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-        xs[m] = load_words(x + m * stride + i);
-      }
+    const auto step = [&](int64_t at, auto load_codes) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-        const IVec codes = load_codes(data + r * k + i);
+        const IVec codes = load_codes(data + r * k + at);
         QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
           const IVec w = iand(shift_right(codes, j * kBits), mask);
           QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-            acc[m][j][r] = dot4(acc[m][j][r], w, xs[m]);
+            acc[m][j][r] = dot4(acc[m][j][r], w,
+                                load_words(input.x + m * input.stride + at));
           }
         }
       }
     };
-    const int64_t end = i + scales.group_size;
-    for (; i + kVecBytes <= end; i += kVecBytes) step(load_words);
-    if (const int64_t tail = end - i; tail != 0) {
-      step([=](const uint8_t* p) { return load_words_tail(p, tail); });
-      i = end;
+    if constexpr (kGroup != 0) {
+      QUANTO_UNROLL for (int64_t at = 0; at < kGroup; at += kVecBytes) {
+        step(i + at, load_words);
+      }
+    } else {
+      int64_t at = 0;
+      for (; at + kVecBytes <= size; at += kVecBytes) step(i + at, load_words);
+      if (const int64_t tail = size - at; tail != 0) {
+        step(i + at,
+             [=](const uint8_t* p) { return load_words_tail(p, tail); });
+      }
     }
     const float* scale =
         scales.scale + scales.chunk(group, first_row) + group % kGroupChunk;
@@ -147,9 +155,9 @@ QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-        total[m][j][r] = sub(
-            total[m][j][r],
-            shift_sum(scales, j, first_row + r, x_sums + m * x_sums_stride));
+        total[m][j][r] = sub(total[m][j][r],
+                             shift_sum(scales, j, first_row + r,
+                                       input.sums + m * input.padded_groups));
       }
       reduce_all(total[m][j], sums + (m * kPlanes + j) * kUnitRows);
     }

@@ -11,15 +11,6 @@ namespace quanto::kernels {
 namespace {
 
 /// The input of the call, in the workspace.
-struct CodeInput {
-  const int8_t* row(int64_t m) const { return x + m * stride; }
-
-  int8_t* x;    ///< [m][stride], zeros from k on
-  float* sums;  ///< of the groups: [m][padded_groups], 0 past the last
-  int64_t stride;
-  int64_t padded_groups;
-};
-
 inline CodeInput code_input(const LinearProblem& problem,
                             const LinearArgs& args, Executor& executor) {
   // The last group may start anywhere in a vector.
@@ -28,18 +19,17 @@ inline CodeInput code_input(const LinearProblem& problem,
       round_up(problem.k / problem.group_size, kGroupChunk);
   auto* room = executor.workspace(
       static_cast<size_t>(problem.m * (stride + padded_groups * 4)));
-  const CodeInput input = {reinterpret_cast<int8_t*>(room),
-                           reinterpret_cast<float*>(room + problem.m * stride),
-                           stride, padded_groups};
+  auto* x = reinterpret_cast<int8_t*>(room);
+  auto* sums = reinterpret_cast<float*>(room + problem.m * stride);
   const auto* from = static_cast<const int8_t*>(args.input);
   for (int64_t m = 0; m < problem.m; ++m) {
-    int8_t* row = input.x + m * stride;
+    int8_t* row = x + m * stride;
     __builtin_memcpy(row, from + m * problem.k, static_cast<size_t>(problem.k));
     __builtin_memset(row + problem.k, 0,
                      static_cast<size_t>(stride - problem.k));
   }
-  sum_groups(problem, args, padded_groups, input.sums);
-  return input;
+  sum_groups(problem, args, padded_groups, sums);
+  return {x, sums, stride, padded_groups};
 }
 
 /// Dots of linear_gemv_run.h: int8 weights.
@@ -50,9 +40,7 @@ struct IntBytes {
 
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
-    dot_signed<kRows, kCount>(data, k, input.row(m0), input.stride,
-                              input.sums + m0 * input.padded_groups,
-                              input.padded_groups, sums);
+    dot_signed<kRows, kCount>(data, k, input.from(m0), sums);
   }
 
   CodeInput input;
@@ -62,15 +50,24 @@ struct IntBytes {
 template <int kBits>
 struct IntPlanes {
   static constexpr int kPlanes = 8 / kBits;
-  static constexpr int kM = dot_m(kPlanes);
-  static constexpr int rows(int m) { return dot_rows(kPlanes, m); }
+  static constexpr int kM = gemv_m(kPlanes);
+  static constexpr int rows(int m) { return gemv_rows(kPlanes, m); }
 
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
            int64_t row, int64_t m0, float* sums) const {
-    dot_packed<kBits, kRows, kCount>(
-        data, k, scales, row, input.row(m0), input.stride,
-        input.sums + m0 * input.padded_groups, input.padded_groups, sums);
+    const CodeInput from = input.from(m0);
+    switch (scales.group_size) {
+      case 64:
+        return dot_packed<kBits, 64, kRows, kCount>(data, k, scales, row, from,
+                                                    sums);
+      case 128:
+        return dot_packed<kBits, 128, kRows, kCount>(data, k, scales, row, from,
+                                                     sums);
+      default:
+        return dot_packed<kBits, 0, kRows, kCount>(data, k, scales, row, from,
+                                                   sums);
+    }
   }
 
   CodeInput input;
