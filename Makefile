@@ -26,12 +26,13 @@ TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
 	'cpp/quanto/io/*.cc' 'cpp/quanto/formats/*.cc' 'cpp/quanto/cli/*.cc' \
 	cpp/quanto/limits/limits.cc | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
-.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk bench bench-cli wheel deb asan fuzz fuzz-minute clean
+.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk test-aarch64 bench bench-cli wheel deb asan fuzz fuzz-minute clean
 
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
 	@echo "make test                           lint, build, and all C++ and Python tests"
 	@echo "make lint | tidy | test-cpp | test-python | test-sdk   the parts of it"
+	@echo "make test-aarch64                   core and kernels for aarch64, emulated (g++-aarch64-linux-gnu, qemu-user)"
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
 	@echo "make bench-cli [ARGS=...]           quanto quantize beside a file copy, its parts and the peers"
@@ -44,7 +45,7 @@ help:
 demo: $(VENV)/.extras build
 	$(BIN)/python -m examples.demo --model $(MODEL)
 
-test: lint tidy test-cpp test-python test-sdk fuzz-minute
+test: lint tidy test-cpp test-python test-sdk test-aarch64 fuzz-minute
 
 # The virtual environment, with torch and the tools of pyproject.toml's extras.
 $(VENV)/.torch:
@@ -74,6 +75,11 @@ test-python: build
 # The examples of the C++ SDK, out of the tree, against the installed package.
 test-sdk: build
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/consume/sdk.sh $(BUILD)
+
+# What this machine is not: cross-compiled, and run under qemu-user.
+test-aarch64: $(VENV)/.extras
+	@scripts/system_packages.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test_aarch64.sh
 
 lint: $(VENV)/.extras
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(QUANTO_VECTOR_ISAS avx2 avx_vnni avx512 avx512_bf16 amx_bf16)
 else()
-  set(QUANTO_VECTOR_ISAS)
+  set(QUANTO_VECTOR_ISAS neon neon_dotprod)
 endif()
 set(QUANTO_ISAS ref ${QUANTO_VECTOR_ISAS})
 
@@ -17,6 +17,9 @@ set(QUANTO_FLAGS_avx512
 set(QUANTO_FLAGS_avx512_bf16 ${QUANTO_FLAGS_avx512} -mavx512bf16)
 set(QUANTO_FLAGS_amx_bf16 ${QUANTO_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16
     -mamx-int8)
+# Every aarch64 has NEON.
+set(QUANTO_FLAGS_neon)
+set(QUANTO_FLAGS_neon_dotprod -march=armv8.2-a+dotprod)
 
 # quanto_isa_sources(linear.cc ISAS avx2 avx_vnni avx512 avx512_bf16)
 function(quanto_isa_sources source)

@@ -19,6 +19,8 @@ inline Vec even_lanes(Vec a, Vec b) {
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20,
                                          22, 24, 26, 28, 30);
   return {_mm512_permutex2var_ps(a.v, even, b.v)};
+#elif defined(__aarch64__)
+  return {vuzp1q_f32(a.lo, a.hi), vuzp1q_f32(b.lo, b.hi)};
 #else
   const __m256 mixed = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0));
   return {_mm256_castpd_ps(

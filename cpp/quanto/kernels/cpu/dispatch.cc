@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/cpu/dispatch.h"
 
+#ifdef __aarch64__
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <cstdlib>
 #include <deque>
 #include <initializer_list>
@@ -24,6 +29,11 @@ ElementwiseTable elementwise_avx512() {
   return {reduce_avx512(), quantize_avx512(), dequantize_avx512(),
           pack_avx512(), conv_avx512()};
 }
+#elif defined(__aarch64__)
+ElementwiseTable elementwise_neon() {
+  return {reduce_neon(), quantize_neon(), dequantize_neon(), pack_neon(),
+          conv_neon()};
+}
 #endif
 
 /// The tables this CPU can run. A vector table ends with ref's way to run a
@@ -44,6 +54,11 @@ class Registry {
       add("avx_vnni", elementwise_avx2(), {linear_avx_vnni()});
     }
     if (has_avx2()) add("avx2", elementwise_avx2(), {linear_avx2()});
+#elif defined(__aarch64__)
+    if (has_neon_dotprod()) {
+      add("neon_dotprod", elementwise_neon(), {linear_neon_dotprod()});
+    }
+    add("neon", elementwise_neon(), {linear_neon()});
 #endif
     available_.push_back(&ref_kernels());
   }
@@ -91,6 +106,11 @@ class Registry {
   static bool has_avx512_bf16() {
     return has_avx512() && __builtin_cpu_supports("avx512bf16");
   }
+#elif defined(__aarch64__)
+  static bool has_neon_dotprod() {
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  }
+#endif
 
   void add(std::string_view isa, const ElementwiseTable& elementwise,
            std::initializer_list<LinearTable> linear) {
@@ -117,7 +137,6 @@ class Registry {
         .linear_count = static_cast<int64_t>(variants.size()),
     }));
   }
-#endif
 
   // Deques keep the addresses of their elements.
   std::deque<std::vector<LinearVariant>> variants_;

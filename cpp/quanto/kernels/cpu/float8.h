@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
 
 #include "quanto/core/dtype.h"
@@ -15,10 +13,39 @@
 namespace quanto::kernels {
 namespace {
 
+#ifdef QUANTO_HAS_NEON
+
+struct Bytes {
+  uint8x8_t v;
+};
+using Halves = uint16x8_t;
+
+inline Bytes load_bytes(const uint8_t* p) { return {vld1_u8(p)}; }
+inline Bytes load_bytes_tail(const uint8_t* p, int count) {
+  return load_bytes(Part<uint8_t>(p, count).at);
+}
+inline Halves sign_extend(Bytes b) {
+  return vreinterpretq_u16_s16(vmovl_s8(vreinterpret_s8_u8(b.v)));
+}
+inline Halves half_broadcast(int x) {
+  return vdupq_n_u16(static_cast<uint16_t>(x));
+}
+template <int kBits>
+inline Halves half_shift_left(Halves a) {
+  return vshlq_n_u16(a, kBits);
+}
+inline Halves half_and(Halves a, Halves b) { return vandq_u16(a, b); }
+inline Halves half_or(Halves a, Halves b) { return vorrq_u16(a, b); }
+inline Halves half_equal(Halves a, Halves b) { return vceqq_u16(a, b); }
+
+#else
+
 /// Vec::kLanes bytes, at the low end of the register.
 struct Bytes {
   __m128i v;
 };
+
+#endif
 
 #ifdef QUANTO_HAS_AVX512
 
@@ -47,7 +74,7 @@ inline Halves half_equal(Halves a, Halves b) {
   return _mm256_cmpeq_epi16(a, b);
 }
 
-#else
+#elif !defined(QUANTO_HAS_NEON)
 
 using Halves = __m128i;
 

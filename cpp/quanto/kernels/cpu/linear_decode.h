@@ -20,6 +20,10 @@ inline constexpr float kBytesUnit =
 
 #ifdef QUANTO_HAS_AVX512
 inline IVec sign_extend_words(Bytes b) { return {_mm512_cvtepi8_epi32(b.v)}; }
+#elif defined(QUANTO_HAS_NEON)
+inline IVec sign_extend_words(Bytes b) {
+  return sign_extend_words(vmovl_s8(vreinterpret_s8_u8(b.v)));
+}
 #else
 inline IVec sign_extend_words(Bytes b) { return {_mm256_cvtepi8_epi32(b.v)}; }
 #endif

@@ -13,8 +13,36 @@ namespace {
 /// One instruction multiplies unsigned bytes by signed ones, four to a lane.
 #define QUANTO_HAS_VNNI 1
 #endif
+#if defined(QUANTO_HAS_VNNI) || defined(QUANTO_HAS_NEON)
+/// dot4() takes int8 weights.
+#define QUANTO_HAS_DOT4 1
+#endif
 
-#ifdef QUANTO_HAS_AVX512
+/// What it wants added to them: NEON multiplies signed bytes.
+#ifdef QUANTO_HAS_NEON
+constexpr int kDotOffset = 0;
+#else
+constexpr int kDotOffset = 128;
+#endif
+
+#ifdef QUANTO_HAS_NEON
+
+inline int8x16_t as_bytes(uint32x4_t a) { return vreinterpretq_s8_u32(a); }
+inline uint32x4_t dot4(uint32x4_t sum, int8x16_t a, int8x16_t b) {
+#ifdef __ARM_FEATURE_DOTPROD
+  return as_unsigned(vdotq_s32(as_signed(sum), a, b));
+#else
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+  const int32x4_t high = vpaddlq_s16(vmull_high_s8(a, b));
+  return vaddq_u32(sum, as_unsigned(vpaddq_s32(low, high)));
+#endif
+}
+inline IVec dot4(IVec sum, IVec codes, IVec x) {
+  return {dot4(sum.lo, as_bytes(codes.lo), as_bytes(x.lo)),
+          dot4(sum.hi, as_bytes(codes.hi), as_bytes(x.hi))};
+}
+
+#elif defined(QUANTO_HAS_AVX512)
 
 /// sum + the products of unsigned codes and signed x, four in each lane.
 inline IVec dot4(IVec sum, IVec codes, IVec x) {
@@ -69,6 +97,12 @@ template <int kCount>
 inline void reduce_all(const IVec (&acc)[kCount], uint32_t offset,
                        float* sums) {
   static_assert(kCount <= 4);
+#ifdef QUANTO_HAS_NEON
+  QUANTO_UNROLL for (int i = 0; i < kCount; ++i) {
+    const uint32_t sum = vaddvq_u32(vaddq_u32(acc[i].lo, acc[i].hi)) - offset;
+    sums[i] = static_cast<float>(static_cast<int32_t>(sum));
+  }
+#else
   __m128i folded[4] = {};
   QUANTO_UNROLL for (int i = 0; i < kCount; ++i) {
     folded[i] = fold_to_four(acc[i]);
@@ -80,6 +114,7 @@ inline void reduce_all(const IVec (&acc)[kCount], uint32_t offset,
   alignas(16) float parts[4];
   _mm_store_ps(parts, _mm_cvtepi32_ps(all));
   QUANTO_UNROLL for (int i = 0; i < kCount; ++i) sums[i] = parts[i];
+#endif
 }
 
 }  // namespace

@@ -27,9 +27,10 @@ struct CodeInput {
 
 /// A vector of int8 weights, and its products with as many codes.
 struct SignedCodes {
-#ifdef QUANTO_HAS_VNNI
-  /// Weights are taken plus 128, so many times the sum of x is taken off again.
-  static constexpr uint32_t kOffset = 128;
+#ifdef QUANTO_HAS_DOT4
+  /// Weights are taken plus kOffset, so many times the sum of x is taken off
+  /// again.
+  static constexpr uint32_t kOffset = kDotOffset;
   static constexpr int64_t kCount = kVecBytes;
   static IVec load(const uint8_t* p) { return as_codes(load_words(p)); }
   static IVec load_tail(const uint8_t* p, int64_t count) {
@@ -39,7 +40,9 @@ struct SignedCodes {
   static IVec dot(IVec sum, IVec w, IVec x) { return dot4(sum, w, x); }
 
  private:
-  static IVec as_codes(IVec w) { return ixor(w, ibroadcast(0x80808080)); }
+  static IVec as_codes(IVec w) {
+    return kOffset == 0 ? w : ixor(w, ibroadcast(0x80808080));
+  }
 #else
   static constexpr uint32_t kOffset = 0;
   static constexpr int64_t kCount = kVecBytes / 2;

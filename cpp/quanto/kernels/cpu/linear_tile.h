@@ -12,6 +12,9 @@ namespace {
 /// Rows of a tile: two accumulators each, and room for a panel row.
 #ifdef QUANTO_HAS_AVX512
 constexpr int kTileRows = 12;
+#elif defined(QUANTO_HAS_NEON)
+// Each row's x takes one of the 32 registers too.
+constexpr int kTileRows = 5;
 #else
 constexpr int kTileRows = 6;
 #endif
@@ -67,7 +70,10 @@ using MultiplyTile = void (*)(const float* tile, const float* panel,
 inline MultiplyTile multiply_tile_for(int64_t rows) {
   static constexpr MultiplyTile kKernels[] = {
       multiply_tile<1>,  multiply_tile<2>,  multiply_tile<3>,
-      multiply_tile<4>,  multiply_tile<5>,  multiply_tile<6>,
+      multiply_tile<4>,  multiply_tile<5>,
+#ifndef QUANTO_HAS_NEON
+      multiply_tile<6>,
+#endif
 #ifdef QUANTO_HAS_AVX512
       multiply_tile<7>,  multiply_tile<8>,  multiply_tile<9>,
       multiply_tile<10>, multiply_tile<11>, multiply_tile<12>,

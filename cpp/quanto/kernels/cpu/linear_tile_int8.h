@@ -10,18 +10,17 @@
 namespace quanto::kernels {
 namespace {
 
-/// Four products of an unsigned code of the weight with a signed one of x to a
-/// lane. int8 weights are taken plus kOffset, and so many times the sum of x is
-/// taken off again.
+/// Four products of a code of the weight with one of x to a lane. int8 weights
+/// are taken plus kOffset, and so many times the sum of x is taken off again.
 struct ByteProducts {
-  using Words = ByteWords<true>;
-  static constexpr float kOffset = 128;
+  using Words = ByteWords<kDotOffset != 0>;
+  static constexpr float kOffset = kDotOffset;
 
   static void split(IVec x, IVec* words) { *words = x; }
   static IVec dot(IVec sum, IVec w, IVec x) { return dot4(sum, w, x); }
 };
 
-#ifndef QUANTO_HAS_VNNI
+#ifndef QUANTO_HAS_DOT4
 /// Two products of 16-bit integers to a lane.
 struct ShortProducts {
   using Words = ShortWords;
@@ -144,7 +143,7 @@ struct VectorTiles {
 
 /// Of packed codes, and of int8.
 using PackedTiles = VectorTiles<ByteProducts>;
-#ifdef QUANTO_HAS_VNNI
+#ifdef QUANTO_HAS_DOT4
 using SignedTiles = PackedTiles;
 #else
 using SignedTiles = VectorTiles<ShortProducts>;

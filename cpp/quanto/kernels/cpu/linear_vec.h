@@ -16,6 +16,16 @@ namespace {
 constexpr int kLanes = Vec::kLanes;
 constexpr int kVecBytes = 4 * kLanes;
 
+}  // namespace
+}  // namespace quanto::kernels
+
+#ifdef QUANTO_HAS_NEON
+#include "quanto/kernels/cpu/linear_vec_neon.h"
+#endif
+
+namespace quanto::kernels {
+namespace {
+
 #ifdef QUANTO_HAS_AVX512
 
 /// a * b - c, one rounding.
@@ -81,7 +91,7 @@ inline __m128 fold_to_four(Vec a) {
                     _mm256_extractf128_ps(both, 1));
 }
 
-#else
+#elif !defined(QUANTO_HAS_NEON)
 
 inline Vec fms(Vec a, Vec b, Vec c) { return {_mm256_fmsub_ps(a.v, b.v, c.v)}; }
 inline IVec load_words(const void* p) {
@@ -135,8 +145,9 @@ inline void store_words(void* p, IVec a) {
   store(static_cast<float*>(p), as_float(a));
 }
 
+#ifndef QUANTO_HAS_NEON
 /// The sums of the lanes of four vectors.
-inline __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
+inline void reduce_four(Vec a, Vec b, Vec c, Vec d, float* sums) {
   const __m128 fa = fold_to_four(a);
   const __m128 fb = fold_to_four(b);
   const __m128 fc = fold_to_four(c);
@@ -145,16 +156,16 @@ inline __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
       _mm_add_ps(_mm_unpacklo_ps(fa, fb), _mm_unpackhi_ps(fa, fb));
   const __m128 cd =
       _mm_add_ps(_mm_unpacklo_ps(fc, fd), _mm_unpackhi_ps(fc, fd));
-  return _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
 }
+#endif
 
 /// sums[i] = sum of the lanes of acc[i].
 template <int kCount>
 inline void reduce_all(const Vec (&acc)[kCount], float* sums) {
   constexpr int kFours = kCount / 4 * 4;
   QUANTO_UNROLL for (int i = 0; i < kFours; i += 4) {
-    _mm_storeu_ps(sums + i,
-                  reduce_four(acc[i], acc[i + 1], acc[i + 2], acc[i + 3]));
+    reduce_four(acc[i], acc[i + 1], acc[i + 2], acc[i + 3], sums + i);
   }
   QUANTO_UNROLL for (int i = kFours; i < kCount; ++i) {
     sums[i] = reduce_add(acc[i]);

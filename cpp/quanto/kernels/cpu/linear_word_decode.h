@@ -44,7 +44,7 @@ struct ByteWords {
   }
 };
 
-#ifndef QUANTO_HAS_VNNI
+#ifndef QUANTO_HAS_DOT4
 /// int8 codes as pairs of 16-bit integers.
 struct ShortWords {
   static constexpr int64_t kWordK = 2;

@@ -26,6 +26,17 @@ inline ByteVec raw_shift_left(ByteVec a, int bits) {
 inline ByteVec raw_shift_right(ByteVec a, int bits) {
   return _mm512_srl_epi16(a, _mm_cvtsi32_si128(bits));
 }
+#elif defined(QUANTO_HAS_NEON)
+using ByteVec = uint8x16_t;
+inline ByteVec load_raw(const uint8_t* p) { return vld1q_u8(p); }
+inline void store_raw(uint8_t* p, ByteVec a) { vst1q_u8(p, a); }
+inline ByteVec raw_broadcast(int x) {
+  return vdupq_n_u8(static_cast<uint8_t>(x));
+}
+inline ByteVec raw_and(ByteVec a, ByteVec b) { return vandq_u8(a, b); }
+inline ByteVec raw_or(ByteVec a, ByteVec b) { return vorrq_u8(a, b); }
+inline ByteVec raw_shift_left(ByteVec a, int bits) { return a << bits; }
+inline ByteVec raw_shift_right(ByteVec a, int bits) { return a >> bits; }
 #else
 using ByteVec = __m256i;
 inline ByteVec load_raw(const uint8_t* p) {

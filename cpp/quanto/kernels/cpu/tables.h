@@ -44,18 +44,23 @@ struct LinearTable {
 
 ReduceTable reduce_avx2();
 ReduceTable reduce_avx512();
+ReduceTable reduce_neon();
 
 QuantizeTable quantize_avx2();
 QuantizeTable quantize_avx512();
+QuantizeTable quantize_neon();
 
 DequantizeTable dequantize_avx2();
 DequantizeTable dequantize_avx512();
+DequantizeTable dequantize_neon();
 
 PackTable pack_avx2();
 PackTable pack_avx512();
+PackTable pack_neon();
 
 Conv conv_avx2();
 Conv conv_avx512();
+Conv conv_neon();
 
 LinearTable linear_avx2();
 LinearTable linear_avx_vnni();
@@ -63,5 +68,7 @@ LinearTable linear_avx512();
 LinearTable linear_avx512_bf16();
 /// What avx512_bf16 lacks: tile registers, of int8 too where the CPU has those.
 LinearTable linear_amx_bf16(bool has_int8);
+LinearTable linear_neon();
+LinearTable linear_neon_dotprod();
 
 }  // namespace quanto::kernels

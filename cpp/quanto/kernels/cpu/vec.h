@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#ifdef __x86_64__
 #include <immintrin.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
 
-// A vector of fp32 lanes: 16 on AVX-512, 8 on AVX2. Included only by sources
-// that are compiled once per instruction set; everything is in an unnamed
-// namespace, so that no object exports code compiled for a wider CPU than the
-// one that may pick it up.
+// A vector of fp32 lanes: 16 on AVX-512, 8 on AVX2 and NEON. Included only by
+// sources that are compiled once per instruction set; everything is in an
+// unnamed namespace, so that no object exports code compiled for a wider CPU
+// than the one that may pick it up.
 
 namespace quanto::kernels {
 namespace {
@@ -25,6 +27,10 @@ namespace {
 #define QUANTO_FOR_ISA(name) name##_avx_vnni
 #elif defined(QUANTO_ISA_AVX2)
 #define QUANTO_FOR_ISA(name) name##_avx2
+#elif defined(QUANTO_ISA_NEON_DOTPROD)
+#define QUANTO_FOR_ISA(name) name##_neon_dotprod
+#elif defined(QUANTO_ISA_NEON)
+#define QUANTO_FOR_ISA(name) name##_neon
 #endif
 
 #if defined(QUANTO_ISA_AVX512) || defined(QUANTO_ISA_AVX512_BF16) || \
@@ -369,3 +375,8 @@ inline IVec select(Mask mask, IVec yes, IVec no) {
 
 }  // namespace
 }  // namespace quanto::kernels
+
+#ifdef __aarch64__
+#define QUANTO_HAS_NEON 1
+#include "quanto/kernels/cpu/vec_neon.h"
+#endif
