@@ -14,6 +14,7 @@
 
 #include "quanto/core/error.h"
 #include "quanto/kernels/cpu/amx.h"
+#include "quanto/kernels/cpu/avx512.h"
 #include "quanto/kernels/cpu/tables.h"
 #include "quanto/kernels/ref/ref.h"
 
@@ -42,14 +43,16 @@ class Registry {
  public:
   Registry() {
 #if defined(__x86_64__)
-    if (has_avx512_bf16() && may_use_amx_bf16()) {
+    if (has_avx2() && has_avx512_bf16() && may_use_amx_bf16()) {
       add("amx_bf16", elementwise_avx512(),
           {linear_amx_bf16(has_amx_int8()), linear_avx512_bf16()});
     }
-    if (has_avx512_bf16()) {
+    if (has_avx2() && has_avx512_bf16()) {
       add("avx512_bf16", elementwise_avx512(), {linear_avx512_bf16()});
     }
-    if (has_avx512()) add("avx512", elementwise_avx512(), {linear_avx512()});
+    if (has_avx2() && has_avx512()) {
+      add("avx512", elementwise_avx512(), {linear_avx512()});
+    }
     if (has_avx_vnni()) {
       add("avx_vnni", elementwise_avx2(), {linear_avx_vnni()});
     }
@@ -93,18 +96,6 @@ class Registry {
 
   static bool has_avx_vnni() {
     return has_avx2() && __builtin_cpu_supports("avxvnni");
-  }
-
-  static bool has_avx512() {
-    return has_avx2() && __builtin_cpu_supports("avx512f") &&
-           __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni");
-  }
-
-  static bool has_avx512_bf16() {
-    return has_avx512() && __builtin_cpu_supports("avx512bf16");
   }
 #elif defined(__aarch64__)
   static bool has_neon_dotprod() {
