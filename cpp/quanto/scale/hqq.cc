@@ -38,9 +38,20 @@ struct Search {
 constexpr int kBlock = 64;
 using Block = std::array<float, kBlock>;
 
+#if defined(__x86_64__)
+/// Compiled for several instruction sets, of which the processor's is taken at
+/// run time; without fused multiply-adds (CMakeLists.txt) all give the same.
+#define QUANTO_CLONES \
+  __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define QUANTO_CLONES
+#endif
+/// Part of each clone.
+#define QUANTO_INLINE [[gnu::always_inline]] inline
+
 /// x^exponent for x >= 0 to about 1e-6; some large number for x = 0 and a
 /// negative exponent. Straight-line, so that it vectorises.
-float power(float x, float exponent) {
+QUANTO_INLINE float power(float x, float exponent) {
   // log2: x = 2^e * m with m in [sqrt(1/2), sqrt(2)), then the series of
   // log((1 + s) / (1 - s)).
   constexpr int32_t kSqrtHalf = 0x3f3504f3;
@@ -68,7 +79,7 @@ float power(float x, float exponent) {
 }
 
 /// Sums of the first `count` elements, in eight interleaved parts.
-double sum(const Block& values, int count) {
+QUANTO_INLINE double sum(const Block& values, int count) {
   std::array<double, 8> parts{};
   int i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -89,8 +100,9 @@ struct RowSums {
 /// The block's error under the current shift, and the shifts that would make
 /// each element exact once the shrunk error (the proximal operator of the l_p
 /// norm, the sign kept) is taken out of the weight: scale * q - (w - shrunk).
-RowSums refine(const Block& w, const Block& q, int count, float step,
-               float offset, float exponent, float inverse_beta) {
+QUANTO_CLONES RowSums refine(const Block& w, const Block& q, int count,
+                             float step, float offset, float exponent,
+                             float inverse_beta) {
   Block errors, shifts;
   for (size_t i = 0; i < kBlock; ++i) {
     const float scaled = step * q[i];
@@ -104,22 +116,49 @@ RowSums refine(const Block& w, const Block& q, int count, float step,
   return {sum(errors, count), sum(shifts, count)};
 }
 
+/// The first `count` elements at `base`, finite ones, and their codes.
+QUANTO_CLONES void widen(const unsigned char* base, DType dtype,
+                         const uint8_t* codes, size_t count, Block& w,
+                         Block& q) {
+  if (count < kBlock) w = q = {};
+  std::array<uint16_t, kBlock> halves{};
+  if (dtype == DType::kFloat32) {
+    std::memcpy(w.data(), base, count * sizeof(float));
+  } else {
+    std::memcpy(halves.data(), base, count * sizeof(uint16_t));
+  }
+  if (dtype == DType::kBFloat16) {
+    for (size_t i = 0; i < kBlock; ++i) {
+      w[i] = std::bit_cast<float>(uint32_t{halves[i]} << 16);
+    }
+  } else if (dtype == DType::kFloat16) {
+    for (size_t i = 0; i < kBlock; ++i) {
+      // As the bits of an fp32 number it is too small by the difference of the
+      // exponents' biases, subnormal ones too.
+      const uint32_t magnitude = (halves[i] & 0x7fffU) << 13;
+      const uint32_t sign = (halves[i] & 0x8000U) << 16;
+      w[i] = std::bit_cast<float>(magnitude | sign) * 0x1p112F;
+    }
+  }
+  std::array<uint8_t, kBlock> bytes{};
+  std::memcpy(bytes.data(), codes, count);
+  for (size_t i = 0; i < kBlock; ++i) q[i] = static_cast<float>(bytes[i]);
+}
+
 /// One group row, its elements and codes one after the other: its error, and
 /// the mean of the shifts for next_shift.
-void refine_row(Search& search, int64_t row, const void* base,
+void refine_row(Search& search, int64_t row, const unsigned char* base,
                 const uint8_t* codes, float exponent, float inverse_beta) {
   const int64_t width = search.layout.group_size;
+  const int64_t size = size_of(search.dtype);
   const float step = load(search.scale, search.dtype, row);
   const float offset = load(search.shift.data(), search.dtype, row);
   RowSums sums;
-  Block w{}, q{};
+  Block w, q;
   for (int64_t begin = 0; begin < width; begin += kBlock) {
     const int64_t count = std::min<int64_t>(kBlock, width - begin);
-    for (int64_t i = 0; i < count; ++i) {
-      const auto place = static_cast<size_t>(i);
-      w[place] = load(base, search.dtype, begin + i);
-      q[place] = static_cast<float>(codes[begin + i]);
-    }
+    widen(base + begin * size, search.dtype, codes + begin,
+          static_cast<size_t>(count), w, q);
     const RowSums part = refine(w, q, static_cast<int>(count), step, offset,
                                 exponent, inverse_beta);
     sums.error += part.error;
