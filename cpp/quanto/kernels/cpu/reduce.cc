@@ -6,8 +6,12 @@
 namespace quanto::kernels {
 namespace {
 
-/// Channels of the last axis that are reduced together, in a pass over rows.
-constexpr int64_t kTile = 128;
+/// Channels of the last axis that are reduced together, in a pass over rows:
+/// enough that a row's part is worth its page, few enough that what was seen
+/// stays in the first-level cache.
+constexpr int64_t kTile = 1024;
+/// Rows that are asked for ahead.
+constexpr int64_t kRowsAhead = 2;
 
 /// The channels of a view, each cut into `parts` of its elements so that every
 /// thread finds work where channels are few. Results are [parts][channels].
@@ -59,9 +63,10 @@ template <DType kFloat>
   const int64_t count = smaller_of(kTile, channels - channel);
   alignas(64) float seen[kTile] = {};
   for (int64_t row = slices.start(part); row < slices.start(part + 1); ++row) {
+    const int64_t start = row * channels + channel;
     for_each_vector(count, [&](int64_t i, auto lanes) {
-      const Vec x =
-          Element<kFloat>::load(base, row * channels + channel + i, lanes);
+      prefetch<size_of(kFloat)>(base, start + kRowsAhead * channels + i);
+      const Vec x = Element<kFloat>::load(base, start + i, lanes);
       const IVec largest =
           imax(magnitude_bits(x), as_int(Float::load(seen, i, lanes)));
       Float::store(seen, i, as_float(largest), lanes);
@@ -168,20 +173,28 @@ template <DType kFloat>
   *max_out = nan ? kNan : reduce_max(highest);
 }
 
-/// One group of a tile of channels that lie side by side.
+/// Channels of a tile, fewer where there would be fewer tiles than threads.
+int64_t tile_of(int64_t channels, int64_t threads) {
+  constexpr int64_t kLeast = 128;
+  const int64_t share = channels / threads / kLeast * kLeast;
+  return larger_of(kLeast, smaller_of(kTile, share));
+}
+
+/// One group of `count` channels that lie side by side.
 template <DType kFloat>
 [[gnu::flatten]] void tile_min_max(const void* base, const GroupLayout& layout,
-                                   int64_t channel, int64_t group,
-                                   float* min_out, float* max_out) {
+                                   int64_t channel, int64_t count,
+                                   int64_t group, float* min_out,
+                                   float* max_out) {
   using E = Element<kFloat>;
   using Float = Element<DType::kFloat32>;
-  const int64_t count = smaller_of(kTile, layout.channels - channel);
   const int64_t row = channel * layout.groups + group;
   alignas(64) float lowest[kTile] = {};
   alignas(64) float highest[kTile] = {};
   for (int64_t item = 0; item < layout.group_size; ++item) {
     const int64_t start = layout.base_index(row, item);
     for_each_vector(count, [&](int64_t i, auto lanes) {
+      prefetch<size_of(kFloat)>(base, start + kRowsAhead * layout.channels + i);
       const Vec x = E::load(base, start + i, lanes);
       const Vec low = item == 0 ? x : Float::load(lowest, i, lanes);
       const Vec high = item == 0 ? x : Float::load(highest, i, lanes);
@@ -199,17 +212,20 @@ void min_max(const void* base, DType dtype, GroupLayout layout, float* min_out,
              float* max_out, Executor& executor) {
   // Rows (or tiles of channels) are the unit of threading: an affine weight
   // has at least one row per output.
-  const int64_t tiles = (layout.channels + kTile - 1) / kTile;
+  const int64_t tile = tile_of(layout.channels, executor.threads());
+  const int64_t tiles = (layout.channels + tile - 1) / tile;
   const int64_t items =
       layout.last_axis ? tiles * layout.groups : layout.rows();
-  const int64_t size = layout.group_size * (layout.last_axis ? kTile : 1);
+  const int64_t size = layout.group_size * (layout.last_axis ? tile : 1);
   with_float(dtype, [&](auto type) {
     constexpr DType kFloat = decltype(type)::value;
     executor.parallel_for(
         items, grain_of(size), [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) {
             if (layout.last_axis) {
-              tile_min_max<kFloat>(base, layout, i / layout.groups * kTile,
+              const int64_t channel = i / layout.groups * tile;
+              tile_min_max<kFloat>(base, layout, channel,
+                                   smaller_of(tile, layout.channels - channel),
                                    i % layout.groups, min_out, max_out);
             } else {
               row_min_max<kFloat>(base, i * layout.group_size,

@@ -25,17 +25,23 @@ constexpr int64_t grain_of(int64_t size) {
   return larger_of(1, kGrain / larger_of(1, size));
 }
 
+/// Asks for the line of element `index` of the elements of `kBytes` at `data`.
+/// Past the end nothing happens.
+template <int kBytes>
+inline void prefetch(const void* data, int64_t index) {
+  __builtin_prefetch(
+      reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(data) +
+                                    static_cast<uintptr_t>(index * kBytes)));
+}
+
 /// How far ahead of a load its line is asked for: a page, since hardware that
 /// looks ahead stops at the end of one.
-constexpr int64_t kAhead = 4096;
+constexpr int64_t kBytesAhead = 4096;
 
-/// Asks for what lies kAhead behind element `index` of the elements of `kBytes`
-/// at `data`. Past the end nothing happens.
+/// Asks for what lies kBytesAhead behind an element.
 template <int kBytes>
 inline void look_ahead(const void* data, int64_t index) {
-  __builtin_prefetch(reinterpret_cast<const void*>(
-      reinterpret_cast<uintptr_t>(data) +
-      static_cast<uintptr_t>(index * kBytes + kAhead)));
+  prefetch<kBytes>(data, index + kBytesAhead / kBytes);
 }
 
 /// Calls f(row, column, count) for pieces of rows of `width` elements that
