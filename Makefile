@@ -26,7 +26,7 @@ TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
 	'cpp/quanto/io/*.cc' 'cpp/quanto/formats/*.cc' 'cpp/quanto/cli/*.cc' \
 	cpp/quanto/limits/limits.cc | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
-.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk test-aarch64 bench bench-cli wheel deb asan fuzz fuzz-minute clean
+.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk test-aarch64 bench bench-kernels bench-cli wheel deb asan fuzz fuzz-minute clean
 
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
@@ -35,6 +35,7 @@ help:
 	@echo "make test-aarch64                   core and kernels for aarch64, emulated (g++-aarch64-linux-gnu, qemu-user)"
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
+	@echo "make bench-kernels [ARGS=...]       kernels beside the limits of the machine, measured in the same run"
 	@echo "make bench-cli [ARGS=...]           quanto quantize beside a file copy, its parts and the peers"
 	@echo "make wheel                          dist/*.whl, tried in a clean environment"
 	@echo "make deb                            dist/*.deb: the command and the torch-free library, tried"
@@ -97,6 +98,9 @@ format: $(VENV)/.extras
 
 bench: build $(PEERS)/.peers
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) $(ARGS)
+
+bench-kernels: build
+	$(BIN)/python -m benchmarks.kernels $(ARGS)
 
 bench-cli: build $(PEERS)/.peers
 	$(BIN)/python -m benchmarks.cli --peers $(PEERS) $(ARGS)

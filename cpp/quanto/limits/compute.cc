@@ -34,6 +34,36 @@ __attribute__((target("avx2,fma"))) void fma_avx2(int64_t count) {
   for (const auto& sum : sums) keep(sum);
 }
 
+/// The factors of each step are new to the compiler, which would otherwise
+/// multiply once and only add.
+__attribute__((target("avx2"))) void pairs_int16(int64_t count) {
+  __m256i sums[kChains] = {};
+  __m256i a = _mm256_set1_epi16(3);
+  const __m256i b = _mm256_set1_epi16(-5);
+  for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) {
+      asm volatile("" : "+x"(a));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    }
+  }
+  for (const auto& sum : sums) keep(sum);
+}
+
+__attribute__((target("avx2"))) void pairs_int8(int64_t count) {
+  __m256i sums[kChains] = {};
+  __m256i a = _mm256_set1_epi8(3);
+  const __m256i b = _mm256_set1_epi8(-5);
+  for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) {
+      asm volatile("" : "+x"(a));
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b));
+    }
+  }
+  for (const auto& sum : sums) keep(sum);
+}
+
 __attribute__((target("avx512f"))) void fma_avx512(int64_t count) {
   __m512 sums[kChains] = {};
   const __m512 a = _mm512_set1_ps(0.5F);
@@ -157,6 +187,9 @@ std::vector<Compute> available_computes() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     computes.push_back({"fp32", "vfmadd ymm", kChains * 8 * 2, fma_avx2});
+    computes.push_back({"int8", "vpmaddwd ymm", kChains * 16 * 2, pairs_int16});
+    computes.push_back(
+        {"int8", "vpmaddubsw ymm", kChains * 32 * 2, pairs_int8});
   }
   if (__builtin_cpu_supports("avx512f")) {
     computes.push_back({"fp32", "vfmadd zmm", kChains * 16 * 2, fma_avx512});

@@ -21,32 +21,34 @@ double now() {
 }
 
 /// Seconds from the start of the first of `threads` calls work(thread) to the
-/// end of the last, the least of several runs.
-double best_seconds(int threads, const std::function<void(int)>& work) {
-  double best = 1e30;
-  for (int run = 0; run < kRuns; ++run) {
-    std::atomic<int> ready{0};
-    std::atomic<bool> go{false};
-    std::vector<double> begin(static_cast<size_t>(threads));
-    std::vector<double> end(static_cast<size_t>(threads));
-    std::vector<std::thread> pool;
-    pool.reserve(begin.size());
-    for (int t = 0; t < threads; ++t) {
-      pool.emplace_back([&, t] {
-        ++ready;
-        while (!go) std::this_thread::yield();
-        begin[static_cast<size_t>(t)] = now();
-        work(t);
-        end[static_cast<size_t>(t)] = now();
-      });
-    }
-    while (ready < threads) std::this_thread::yield();
-    go = true;
-    for (auto& thread : pool) thread.join();
-    best = std::min(best, *std::ranges::max_element(end) -
-                              *std::ranges::min_element(begin));
+/// end of the last.
+double seconds_of(int threads, const std::function<void(size_t)>& work) {
+  std::atomic<int> ready{0};
+  std::atomic<bool> go{false};
+  std::vector<double> begin(static_cast<size_t>(threads));
+  std::vector<double> end(begin.size());
+  std::vector<std::thread> pool;
+  pool.reserve(begin.size());
+  for (size_t t = 0; t < begin.size(); ++t) {
+    pool.emplace_back([&, t] {
+      ++ready;
+      while (!go) std::this_thread::yield();
+      begin[t] = now();
+      work(t);
+      end[t] = now();
+    });
   }
-  return best;
+  while (ready < threads) std::this_thread::yield();
+  go = true;
+  for (auto& thread : pool) thread.join();
+  return *std::ranges::max_element(end) - *std::ranges::min_element(begin);
+}
+
+/// The most that several runs of `measure` gave.
+double best(const std::function<double()>& measure) {
+  double most = 0;
+  for (int run = 0; run < kRuns; ++run) most = std::max(most, measure());
+  return most;
 }
 
 #if defined(__x86_64__)
@@ -64,38 +66,67 @@ uint64_t read_words(const uint64_t* words, size_t count) {
 
 }  // namespace
 
-Memory measure_memory(size_t bytes, int threads) {
-  const auto parts = static_cast<size_t>(threads);
-  const size_t share = bytes / sizeof(uint64_t) / parts;
-  const size_t count = share * parts;
-  const auto source = std::make_unique<uint64_t[]>(count);
-  const auto target = std::make_unique<uint64_t[]>(count);
-  std::memset(source.get(), 1, count * sizeof(uint64_t));
-  std::memset(target.get(), 2, count * sizeof(uint64_t));
+MemoryProbe::MemoryProbe(size_t bytes, int threads, int parts)
+    : threads_(threads),
+      share_(bytes / sizeof(uint64_t) / static_cast<size_t>(threads * parts)),
+      parts_(static_cast<size_t>(parts)) {
+  const size_t words = share_ * static_cast<size_t>(threads) * parts_;
+  source_ = std::make_unique_for_overwrite<uint64_t[]>(words);
+  std::memset(source_.get(), 1, words * sizeof(uint64_t));
+}
+
+size_t MemoryProbe::next() {
+  return turn_++ % parts_ * share_ * static_cast<size_t>(threads_);
+}
+
+double MemoryProbe::read_gbs() {
+  const uint64_t* part = source_.get() + next();
   std::atomic<uint64_t> sink{0};
-  const double read = best_seconds(threads, [&](int t) {
-    sink |= read_words(source.get() + static_cast<size_t>(t) * share, share);
+  const double seconds = seconds_of(threads_, [&](size_t t) {
+    sink |= read_words(part + t * share_, share_);
   });
-  const double copy = best_seconds(threads, [&](int t) {
-    const size_t begin = static_cast<size_t>(t) * share;
-    std::memcpy(target.get() + begin, source.get() + begin,
-                share * sizeof(uint64_t));
+  return 1e-9 * static_cast<double>(share_ * sizeof(uint64_t)) * threads_ /
+         seconds;
+}
+
+double MemoryProbe::copy_gbs() {
+  if (target_ == nullptr) {
+    const size_t words = share_ * static_cast<size_t>(threads_) * parts_;
+    target_ = std::make_unique_for_overwrite<uint64_t[]>(words);
+    std::memset(target_.get(), 2, words * sizeof(uint64_t));
+  }
+  const size_t place = next();
+  const double seconds = seconds_of(threads_, [&](size_t t) {
+    const size_t begin = place + t * share_;
+    std::memcpy(target_.get() + begin, source_.get() + begin,
+                share_ * sizeof(uint64_t));
   });
-  const double gigabytes = 1e-9 * static_cast<double>(count * sizeof(uint64_t));
-  return {gigabytes / read, gigabytes / copy};
+  return 1e-9 * static_cast<double>(share_ * sizeof(uint64_t)) * threads_ /
+         seconds;
+}
+
+Memory measure_memory(size_t bytes, int threads) {
+  MemoryProbe probe(bytes, threads, 1);
+  return {best([&] { return probe.read_gbs(); }),
+          best([&] { return probe.copy_gbs(); })};
+}
+
+double measure_compute(const Compute& compute, int threads, double operations) {
+  const auto count = static_cast<int64_t>(
+      operations / static_cast<double>(compute.operations));
+  const double seconds =
+      seconds_of(threads, [&](size_t) { compute.run(count); });
+  return 1e-9 * static_cast<double>(count * compute.operations) * threads /
+         seconds;
 }
 
 std::vector<ComputeRate> measure_computes(int threads) {
   constexpr double kOperations = 4e9;  // a thread and run
   std::vector<ComputeRate> rates;
   for (const Compute& compute : available_computes()) {
-    const auto count = static_cast<int64_t>(
-        kOperations / static_cast<double>(compute.operations));
-    const double seconds =
-        best_seconds(threads, [&](int) { compute.run(count); });
-    const double operations =
-        static_cast<double>(count * compute.operations) * threads;
-    rates.push_back({compute, 1e-9 * operations / seconds});
+    rates.push_back({compute, best([&] {
+                       return measure_compute(compute, threads, kOperations);
+                     })});
   }
   return rates;
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "quanto/limits/compute.h"
@@ -19,6 +21,30 @@ struct Memory {
 
 /// Of blocks of `bytes`, shared by `threads` threads.
 Memory measure_memory(size_t bytes, int threads);
+
+/// Memory to be measured again and again, beside what is held against it.
+class MemoryProbe {
+ public:
+  /// Cuts blocks of `bytes` into `parts`; a measurement takes the next part.
+  MemoryProbe(size_t bytes, int threads, int parts);
+  /// 10^9 bytes a second, of one run.
+  [[nodiscard]] double read_gbs();
+  [[nodiscard]] double copy_gbs();
+
+ private:
+  /// The place of the next part, in words.
+  size_t next();
+
+  int threads_;
+  size_t share_;  ///< words of a thread in a part
+  size_t parts_;
+  size_t turn_ = 0;
+  std::unique_ptr<uint64_t[]> source_;
+  std::unique_ptr<uint64_t[]> target_;  ///< none before the first copy
+};
+
+/// 10^9 operations a second of one run of `operations` on each thread.
+double measure_compute(const Compute& compute, int threads, double operations);
 
 /// Products and sums in registers, in 10^9 operations a second of all threads.
 struct ComputeRate {

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels_machine.h"
+#include "quanto/core/packing.h"
+#include "quanto/kernels/cpu/dispatch.h"
+
+// Linear of every activation by every weight. The weights rotate through memory
+// that no cache holds; "warm" stays with one of 1024 x 4096 and has no limit.
+// GB/s are of the bytes of the weight (codes, scales, shifts), a multiply-add
+// is two operations.
+
+namespace quanto::bench {
+namespace {
+
+using kernels::InputScale;
+using kernels::LinearArgs;
+using kernels::LinearProblem;
+using kernels::ShiftKind;
+
+struct WeightKind {
+  const char* name;
+  QTypeId type;
+  int64_t group_size;  ///< 0: one scale for each output
+};
+constexpr WeightKind kWeights[] = {
+    {"int8", QTypeId::kQInt8, 0},      {"int4_g128", QTypeId::kQInt4, 128},
+    {"int4_g64", QTypeId::kQInt4, 64}, {"int4_g32", QTypeId::kQInt4, 32},
+    {"int2_g64", QTypeId::kQInt2, 64}, {"float8", QTypeId::kQFloat8E4M3FN, 0}};
+
+struct InputKind {
+  const char* name;
+  DType input;
+  DType activation;
+};
+constexpr InputKind kInputs[] = {{"fp32", DType::kFloat32, DType::kFloat32},
+                                 {"bf16", DType::kBFloat16, DType::kBFloat16},
+                                 {"fp16", DType::kFloat16, DType::kFloat16},
+                                 {"int8", DType::kInt8, DType::kBFloat16}};
+
+constexpr int64_t kSize = 4096;
+constexpr int64_t kWarmOutputs = 1024;  // by kSize: 4 MiB of int8
+
+LinearProblem problem_of(const WeightKind& weight, const InputKind& input,
+                         int64_t rows, bool warm) {
+  const bool codes = input.input == DType::kInt8;
+  return {
+      .m = rows,
+      .n = warm ? kWarmOutputs : kSize,
+      .k = kSize,
+      .input = input.input,
+      .input_scale = codes ? InputScale::kRow : InputScale::kNone,
+      .activation = input.activation,
+      .weight = weight.type,
+      .group_size = weight.group_size == 0 ? kSize : weight.group_size,
+      .per_tensor = false,
+      .scale = input.activation,
+      .shift = weight.group_size == 0 ? ShiftKind::kNone : ShiftKind::kFloat};
+}
+
+/// Where the parts of a weight stand, one after the other in one piece.
+struct Layout {
+  int64_t data;
+  int64_t scale;
+  int64_t shift;
+
+  explicit Layout(const LinearProblem& problem)
+      : data(problem.n * problem.k * qtype(problem.weight).bits / 8),
+        scale(problem.n * problem.k / problem.group_size *
+              size_of(problem.scale)),
+        shift(problem.shift == ShiftKind::kNone ? 0 : scale) {}
+  [[nodiscard]] int64_t bytes() const { return data + scale + shift; }
+};
+
+/// One call after the other, each on the next weight.
+class Calls {
+ public:
+  Calls(const LinearProblem& problem, bool warm)
+      : problem_(problem),
+        layout_(problem),
+        weights_(warm ? 1
+                      : static_cast<int64_t>(cold_bytes()) / layout_.bytes()),
+        input_scale_(static_cast<size_t>(problem.m), 0.01F),
+        output_(static_cast<size_t>(problem.m * problem.n *
+                                    size_of(problem.activation))),
+        variant_(plan_linear(kernels::kernels(), problem)) {}
+
+  void next(Executor& executor) {
+    const std::byte* weight = weight_ + turn_++ % weights_ * layout_.bytes();
+    const std::byte* scale = weight + layout_.data;
+    const LinearArgs args = {
+        input_,
+        problem_.input_scale == InputScale::kNone ? nullptr
+                                                  : input_scale_.data(),
+        weight,
+        scale,
+        layout_.shift == 0 ? nullptr : scale + layout_.scale,
+        nullptr,
+        output_.data()};
+    variant_.run(problem_, args, executor);
+  }
+
+  [[nodiscard]] double gigabytes() const {
+    return 1e-9 * static_cast<double>(layout_.bytes());
+  }
+  [[nodiscard]] double gigaoperations() const {
+    return 2e-9 * static_cast<double>(problem_.m * problem_.n * problem_.k);
+  }
+  [[nodiscard]] std::string_view variant() const { return variant_.name; }
+
+ private:
+  LinearProblem problem_;
+  Layout layout_;
+  int64_t weights_;
+  std::vector<float> input_scale_;
+  std::vector<std::byte> output_;
+  const kernels::LinearVariant& variant_;
+  const std::byte* weight_ = numbers();
+  const std::byte* input_ = weight_ + cold_bytes();
+  int64_t turn_ = 0;
+};
+
+void run(benchmark::State& state, const LinearProblem& problem, bool warm,
+         Machine& machine) {
+  using benchmark::Counter;
+  const std::string_view isa = kernels::kernels().isa;
+  const limits::Compute* compute =
+      best_compute(isa, problem.input, problem.weight);
+  Calls calls(problem, warm);
+  Limit read([&] { return warm ? 0 : machine.read_gbs(); });
+  Limit gops([&] { return compute == nullptr ? 0 : machine.gops(*compute); });
+  const Stopwatch watch;
+  for (auto _ : state) calls.next(machine.executor());
+  const double seconds =
+      watch.seconds() / static_cast<double>(state.iterations());
+  read.again();
+  gops.again();
+  auto& counters = state.counters;
+  counters["GB/s"] = Counter(calls.gigabytes() / seconds);
+  counters["GOP/s"] = Counter(calls.gigaoperations() / seconds);
+  std::string label = fmt::format("{} {}", isa, calls.variant());
+  if (compute != nullptr && !warm) {
+    counters["limit_GB/s"] = Counter(read.value());
+    counters["limit_GOP/s"] = Counter(gops.value());
+    const double reading = calls.gigabytes() / read.value();
+    const double computing = calls.gigaoperations() / gops.value();
+    counters["%limit"] = Counter(100 * std::max(reading, computing) / seconds);
+    label += fmt::format(", {}",
+                         reading > computing ? "memory" : compute->instruction);
+  }
+  state.SetLabel(label);
+}
+
+}  // namespace
+
+void register_linear(int threads) {
+  for (const InputKind& input : kInputs) {
+    for (const WeightKind& weight : kWeights) {
+      for (const int64_t rows : {1, 8, 16, 32, 128, 512}) {
+        for (const bool warm : {false, true}) {
+          if (warm && rows > 1) continue;
+          const LinearProblem problem = problem_of(weight, input, rows, warm);
+          const std::string name =
+              fmt::format("linear/{}/{}/m{}/{}/t{}", input.name, weight.name,
+                          rows, warm ? "warm" : "cold", threads);
+          benchmark::RegisterBenchmark(
+              name.c_str(),
+              [problem, warm, threads](benchmark::State& state) {
+                run(state, problem, warm, machine(threads));
+              })
+              ->UseRealTime();
+        }
+      }
+    }
+  }
+}
+
+}  // namespace quanto::bench
