@@ -26,7 +26,7 @@ TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
 	'cpp/quanto/io/*.cc' 'cpp/quanto/formats/*.cc' 'cpp/quanto/cli/*.cc' \
 	cpp/quanto/limits/limits.cc | grep -v -e _test.cc -e _bench.cc -e 'kernels/cpu/[^d]' -e kernels/cpu/dequantize)
 
-.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk test-aarch64 bench bench-kernels bench-cli wheel deb asan fuzz fuzz-minute clean
+.PHONY: help demo test build lint tidy format test-cpp test-python test-sdk test-aarch64 bench bench-kernels bench-model bench-cli wheel deb asan fuzz fuzz-minute clean
 
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
@@ -36,6 +36,7 @@ help:
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
 	@echo "make bench-kernels [ARGS=...]       kernels beside the limits of the machine, measured in the same run"
+	@echo "make bench-model [ARGS=...]         layers and a language model beside torch and the peers"
 	@echo "make bench-cli [ARGS=...]           quanto quantize beside a file copy, its parts and the peers"
 	@echo "make wheel                          dist/*.whl, tried in a clean environment"
 	@echo "make deb                            dist/*.deb: the command and the torch-free library, tried"
@@ -102,14 +103,19 @@ bench: build $(PEERS)/.peers
 bench-kernels: build
 	$(BIN)/python -m benchmarks.kernels $(ARGS)
 
+bench-model: build $(PEERS)/.peers
+	$(BIN)/python -m benchmarks.model --peers $(PEERS) $(ARGS)
+
 bench-cli: build $(PEERS)/.peers
 	$(BIN)/python -m benchmarks.cli --peers $(PEERS) $(ARGS)
 
-# optimum-quanto owns the same names as this package: an environment of its own.
+# optimum-quanto owns the same names as this package: an environment of its own
+# for it and the other libraries that are measured.
 .venv-peers/.peers:
 	$(PYTHON) -m venv $(if $(filter installed,$(TORCH)),--system-site-packages) .venv-peers
 	.venv-peers/bin/python -m pip install -q --upgrade pip
-	.venv-peers/bin/python -m pip install -q $(if $(filter-out installed,$(TORCH)),"$(TORCH)") optimum-quanto==0.2.7
+	.venv-peers/bin/python -m pip install -q $(if $(filter-out installed,$(TORCH)),"$(TORCH)") \
+		optimum-quanto==0.2.7 torchao==0.18.0 sdnq==0.2.8 bitsandbytes==0.50.2 "transformers>=5" accelerate
 	@touch $@
 
 wheel: $(VENV)/.extras

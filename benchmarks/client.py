@@ -14,6 +14,9 @@ KEEP_TEMPORARIES = {
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
 }
+WITHOUT_COMPILER = {"SDNQ_USE_TORCH_COMPILE": "0"}
+"""No library compiles at its first call: what is measured is what it brings."""
+ROOT = Path(__file__).resolve().parents[1]
 SETTLE_SECONDS = 0.02
 """OpenMP threads spin on after their work: one worker's must sleep before another's run."""
 
@@ -27,11 +30,12 @@ class Worker:
 
     def __init__(self, name: str, python: Path, package: str, threads: int, keep: bool) -> None:
         self.name = name
-        self._command = [str(python), str(Path(__file__).with_name("worker.py")), package]
+        self._command = [str(python), "-m", "benchmarks.worker", package]
         self._environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}
-        self._environment |= KEEP_TEMPORARIES if keep else {}
-        if python != Path(sys.executable):  # what is on our path belongs to our environment
-            self._environment.pop("PYTHONPATH", None)
+        self._environment |= WITHOUT_COMPILER | (KEEP_TEMPORARIES if keep else {})
+        # What else is on our path belongs to our environment.
+        own = [os.environ.get("PYTHONPATH")] if python == Path(sys.executable) else []
+        self._environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, own)])
         self._threads = threads
         self._process: subprocess.Popen[str] | None = None
         self.facts = self.ask("describe", threads=threads)

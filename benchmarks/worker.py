@@ -1,8 +1,8 @@
 """Times the layers of one quantization library, in the environment that it is installed in.
 
-    python worker.py quanto|optimum.quanto
+    python -m benchmarks.worker torch|quanto|optimum.quanto|torchao|sdnq|bitsandbytes
 
-run.py starts one per library and speaks JSON lines with it: a request names a method of
+The benchmarks start one per library and speaks JSON lines with it: a request names a method of
 Bench and its arguments, the reply is what it returned or {"error": ...}. Libraries print what
 they like; only replies go to the real standard output.
 """
@@ -16,10 +16,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import linear
+
+from . import language_model, peers
 
 Call = Callable[[], Any]
 
@@ -31,9 +34,12 @@ class Bench:
     """Layers by key, and the calls that were prepared on them."""
 
     def __init__(self, package: str) -> None:
+        self.package = package
         self.library = importlib.import_module(package)
         self.calls: dict[str, dict[str, Iterator[Call]]] = {}
         self.weights: dict[str, list[torch.nn.Module]] = {}
+        self.inputs: dict[str, tuple[int, torch.dtype]] = {}
+        self.models: dict[str, Any] = {}
 
     def describe(self, threads: int) -> dict[str, Any]:
         """Sets the number of threads; versions, and our instruction set."""
@@ -47,16 +53,18 @@ class Bench:
     ) -> dict[str, Any]:
         """Copies of one layer that fill `working_set` bytes: more than a cache keeps."""
         layer = self._layer(qtype, getattr(torch, dtype), n, k)
-        size = sum(t.nbytes for name, t in layer.state_dict().items() if name.startswith("weight"))
+        size = peers.size_of(layer)
         copies = min(max(1, math.ceil(working_set / size)), MOST_COPIES)
         self.weights[key] = [layer] + [clone_layer(layer) for _ in range(copies - 1)]
         self.calls[key] = {}
+        self.inputs[key] = (k, getattr(torch, dtype))
         return {"bytes": size, "copies": copies}
 
     def prepare(self, key: str, rows: int, call: str) -> dict[str, Any]:
         """Calls the first layer once: what fails, fails here."""
         layers = self.weights[key]
-        x = torch.randn(rows, layers[0].in_features, dtype=layers[0].weight.dtype)
+        features, dtype = self.inputs[key]
+        x = torch.randn(rows, features, dtype=dtype)
         calls = [CALLS[call](layer, x) for layer in layers]
         with torch.no_grad():
             calls[0]()
@@ -80,10 +88,22 @@ class Bench:
                 if elapsed > seconds:
                     return {"seconds": elapsed / count}
 
+    def load(self, key: str, path: str, dtype: str, scheme: str) -> dict[str, Any]:
+        """A language model; generates once, so that what fails, fails here."""
+        model = language_model.load(self.package, Path(path), getattr(torch, dtype), scheme)
+        language_model.seconds(model, prompt=2, tokens=1)
+        self.models[key] = model
+        return {"bytes": peers.size_of(model)}
+
+    def generate(self, key: str, prompt: int, tokens: int) -> dict[str, Any]:
+        """Seconds of a prefill, and of a token."""
+        return language_model.seconds(self.models[key], prompt, tokens)
+
     def drop(self) -> dict[str, Any]:
-        """Forgets every layer."""
+        """Forgets every layer and model."""
         self.calls.clear()
         self.weights.clear()
+        self.models.clear()
         return {}
 
     def quantize(
@@ -96,20 +116,24 @@ class Bench:
         start = time.perf_counter()
         target.copy_(weight)
         copied = time.perf_counter()
-        self._quantize(layer, qtype, optimizer)
+        self._quantize_by(layer, qtype, optimizer)
         return {"copy": copied - start, "seconds": time.perf_counter() - copied}
 
     def _layer(self, qtype: str | None, dtype: torch.dtype, n: int, k: int) -> Any:
         layer = torch.nn.Linear(k, n, bias=False, dtype=dtype).eval().requires_grad_(False)
         layer.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
-        return self._quantize(layer, qtype, None) if qtype else layer
+        if qtype is None:
+            return layer
+        model = torch.nn.Sequential(layer)
+        peers.quantize(self.package, model, qtype)
+        return model[0]
 
-    def _quantize(self, layer: torch.nn.Module, qtype: str, optimizer: str | None) -> Any:
+    def _quantize_by(self, layer: torch.nn.Module, qtype: str, optimizer: str | None) -> None:
+        """By ours or the predecessor, whose interface is the same."""
         model = torch.nn.Sequential(layer)
         chosen = getattr(self.library, optimizer)() if optimizer else None
         self.library.quantize(model, weights=getattr(self.library, qtype), optimizer=chosen)
         self.library.freeze(model)
-        return model[0]
 
 
 def module_call(layer: Any, x: torch.Tensor) -> Call:

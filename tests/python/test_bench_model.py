@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark beside other libraries: its table, torch's packed products, what is absent."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import model, model_record, packed_linear, peers
+from benchmarks.language_model import FLOAT, NO_LINEAR
+from benchmarks.model_record import ModelRecord
+
+SIZE, GROUP = 64, 32
+
+
+def layer(bias: bool) -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(SIZE, SIZE, bias=bias).requires_grad_(False)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_int8pack_is_within_half_a_step(bias: bool) -> None:
+    dense, x = layer(bias), torch.randn(2, 3, SIZE)
+    packed = packed_linear.Int8Pack(dense, GROUP)
+    step = dense.weight.abs().amax(1) / 127
+    bound = x.abs().sum(-1, keepdim=True) * step / 2 * (1 + 1e-4)
+    assert ((packed(x) - dense(x)).abs() <= bound).all()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_int4pack_is_within_half_a_step_of_its_groups(bias: bool) -> None:
+    dense, x = layer(bias), torch.randn(2, 3, SIZE)
+    packed = packed_linear.Int4Pack(dense, GROUP)
+    groups = dense.weight.unflatten(1, (-1, GROUP))
+    step = (groups.amax(2) - groups.amin(2)) / 15
+    bound = (x.abs().unflatten(-1, (-1, GROUP)).sum(-1) @ step.T) / 2 * (1 + 1e-4)
+    assert ((packed(x) - dense(x)).abs() <= bound).all()
+
+
+def test_only_linears_that_are_not_skipped_are_found() -> None:
+    net = nn.ModuleDict({"a": nn.Linear(64, 8), "lm_head": nn.Linear(96, 8), "c": nn.ReLU()})
+    assert [name for _, name, _ in peers.linears(net, ("lm_head",))] == ["a"]
+    assert peers.group_size(net, ("lm_head",)) == 64
+    assert peers.group_size(net, ()) == 32
+    net["b"] = nn.Linear(33, 8)
+    with pytest.raises(ValueError, match="that 32 divides, got"):
+        peers.group_size(net, ())
+
+
+def test_a_size_counts_shared_tensors_once() -> None:
+    net = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    assert peers.size_of(net) == 2 * 8 * 8 * 4
+    net[1].weight = net[0].weight
+    assert peers.size_of(net) == 8 * 8 * 4
+
+
+def test_what_cannot_be_measured_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert model.python_of("torchao", None) is None
+    assert capsys.readouterr().out == "torchao: no --peers, not measured.\n"
+    assert model.python_of("quanto", None) is not None
+
+
+def test_the_table_is_over_the_float_model_of_the_same_round() -> None:
+    records = [
+        ModelRecord("torch", FLOAT, "float32", 200, "", [2.0, 4.0], [0.2, 0.4]),
+        ModelRecord("torch", NO_LINEAR, "float32", 10, "", [1.0, 1.0], [0.02, 0.04]),
+        ModelRecord("quanto", "qint8", "float32", 100, "", [1.0, 3.0], [0.1, 0.3]),
+        ModelRecord("sdnq", "int8", "float32", error="no kernel"),
+    ]
+    lines = model_record.tables(records).splitlines()[3:]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert rows[0][3:] == [
+        "0", "3000.0 [2000.0-4000.0]", "", "300.0 [200.0-400.0]", "", ""
+    ]  # fmt: skip
+    assert rows[2][5:] == ["0.62 [0.50-0.75]", "200.0 [100.0-300.0]", "0.62 [0.50-0.75]", "0.65"]
+    assert rows[3][3:] == ["no kernel", "", "", "", "", ""]
+
+
+def test_every_library_has_a_way_to_quantize() -> None:
+    assert set(peers.SCHEMES) == set(peers.QUANTIZERS)
