@@ -12,12 +12,20 @@ OF_128 = "of M = 128"
 FLOATS = ("fp32", "bf16", "fp16")
 IN_TILES = ("bf16", "int8")
 """Activations whose limit is that of tiles, where there are any and rows are more than 4."""
-UNITS = {"%limit": "% of limit", OF_128: "% of M = 128", "over_copy": "x a copy", "GB/s": "GB/s"}
+LESS = ("over_copy", "us")
+"""Counters of which less is better."""
+UNITS = {
+    "us": "us",
+    "%limit": "% of limit",
+    OF_128: "% of M = 128",
+    "over_copy": "x a copy",
+    "GB/s": "GB/s",
+}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """At least (at most, for over_copy) so much of a counter; None: none on that family."""
+    """At least (at most, for those of LESS) so much of a counter; None: none on that family."""
 
     name: str
     counter: str
@@ -42,13 +50,14 @@ class Goal:
         tiles = record.isa.startswith("amx") and record.rows > 4 and record.activation in IN_TILES
         if self.counter == "%limit" and tiles:
             return False
-        return record.warm == (self.counter == "GB/s") and self.takes(record)
+        place = {"GB/s": "warm", "us": "small"}.get(self.counter, "cold")
+        return record.place == place and self.takes(record)
 
     def reached(self, median: float, isa: str) -> bool:
         """Whether a figure is as good as it should be."""
         bound = self.bound(isa)
         assert bound is not None
-        return median <= bound if self.counter == "over_copy" else median >= bound
+        return median <= bound if self.counter in LESS else median >= bound
 
 
 def _one_row(weight: str) -> Callable[[Linear], bool]:
@@ -80,6 +89,7 @@ GOALS = (
     Goal("M = 1 in cache, int8 x int4", "GB/s", 50, 22, _in_cache(False, "int4")),
     Goal("M = 1 in cache, float x int8", "GB/s", 25, 17, _in_cache(True, "int8")),
     Goal("M = 1 in cache, float x int4", "GB/s", 30, 14, _in_cache(True, "int4")),
+    Goal("a call of 64 x 64, M = 1", "us", 1, 1, lambda record: True),
     Goal("M >= 128, int8 x int8", "%limit", 85, 80, _many_rows(("int8",), "int8")),
     Goal("M >= 128, int8 x int4 g128", "%limit", 78, 60, _many_rows(("int8",), "int4_g128")),
     Goal("M >= 128, int8 x int4 g64", "%limit", 74, 58, _many_rows(("int8",), "int4_g64")),
@@ -122,8 +132,8 @@ def concerned(goal: Goal, records: list[Record]) -> Iterator[tuple[Record, list[
     """The records that a goal is about, with their figures: of the most threads, but in cache."""
     most = max(record.threads for record in records)
     for record in records:
-        in_cache = isinstance(record, Linear) and record.warm
-        if goal.concerns(record) and (in_cache or record.threads == most):
+        cached = isinstance(record, Linear) and record.place != "cold"
+        if goal.concerns(record) and (cached or record.threads == most):
             figures = values(goal, record, records)
             if figures:
                 yield record, figures

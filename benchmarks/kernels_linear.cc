@@ -10,9 +10,9 @@
 #include "quanto/kernels/cpu/dispatch.h"
 
 // Linear of every activation by every weight. The weights rotate through memory
-// that no cache holds; "warm" stays with one of 1024 x 4096 and has no limit.
-// GB/s are of the bytes of the weight (codes, scales, shifts), a multiply-add
-// is two operations.
+// that no cache holds; "warm" stays with one of 1024 x 4096 and "small" with
+// one of 64 x 64; they have no limit. GB/s are of the bytes of the weight
+// (codes, scales, shifts), a multiply-add is two operations.
 
 namespace quanto::bench {
 namespace {
@@ -43,20 +43,28 @@ constexpr InputKind kInputs[] = {{"fp32", DType::kFloat32, DType::kFloat32},
                                  {"int8", DType::kInt8, DType::kBFloat16}};
 
 constexpr int64_t kSize = 4096;
-constexpr int64_t kWarmOutputs = 1024;  // by kSize: 4 MiB of int8
+
+struct Place {
+  const char* name;
+  int64_t n;
+  int64_t k;
+};
+constexpr Place kCold = {"cold", kSize, kSize};
+constexpr Place kWarm = {"warm", 1024, kSize};  // 4 MiB of int8
+constexpr Place kSmall = {"small", 64, 64};     // the cost of a call
 
 LinearProblem problem_of(const WeightKind& weight, const InputKind& input,
-                         int64_t rows, bool warm) {
+                         int64_t rows, const Place& place) {
   const bool codes = input.input == DType::kInt8;
   return {
       .m = rows,
-      .n = warm ? kWarmOutputs : kSize,
-      .k = kSize,
+      .n = place.n,
+      .k = place.k,
       .input = input.input,
       .input_scale = codes ? InputScale::kRow : InputScale::kNone,
       .activation = input.activation,
       .weight = weight.type,
-      .group_size = weight.group_size == 0 ? kSize : weight.group_size,
+      .group_size = weight.group_size == 0 ? place.k : weight.group_size,
       .per_tensor = false,
       .scale = input.activation,
       .shift = weight.group_size == 0 ? ShiftKind::kNone : ShiftKind::kFloat};
@@ -140,6 +148,7 @@ void run(benchmark::State& state, const LinearProblem& problem, bool warm,
   read.again();
   gops.again();
   auto& counters = state.counters;
+  counters["us"] = Counter(1e6 * seconds);
   counters["GB/s"] = Counter(calls.gigabytes() / seconds);
   counters["GOP/s"] = Counter(calls.gigaoperations() / seconds);
   std::string label = fmt::format("{} {}", isa, calls.variant());
@@ -155,25 +164,29 @@ void run(benchmark::State& state, const LinearProblem& problem, bool warm,
   state.SetLabel(label);
 }
 
+void add(const InputKind& input, const WeightKind& weight, int64_t rows,
+         const Place& place, int threads) {
+  const LinearProblem problem = problem_of(weight, input, rows, place);
+  const bool warm = &place != &kCold;
+  const std::string name = fmt::format("linear/{}/{}/m{}/{}/t{}", input.name,
+                                       weight.name, rows, place.name, threads);
+  benchmark::RegisterBenchmark(name.c_str(), [problem, warm, threads](
+                                                 benchmark::State& state) {
+    run(state, problem, warm, machine(threads));
+  })->UseRealTime();
+}
+
 }  // namespace
 
 void register_linear(int threads) {
   for (const InputKind& input : kInputs) {
     for (const WeightKind& weight : kWeights) {
+      if (threads == 1 && weight.group_size <= kSmall.k) {
+        add(input, weight, 1, kSmall, threads);
+      }
+      add(input, weight, 1, kWarm, threads);
       for (const int64_t rows : {1, 8, 16, 32, 128, 512}) {
-        for (const bool warm : {false, true}) {
-          if (warm && rows > 1) continue;
-          const LinearProblem problem = problem_of(weight, input, rows, warm);
-          const std::string name =
-              fmt::format("linear/{}/{}/m{}/{}/t{}", input.name, weight.name,
-                          rows, warm ? "warm" : "cold", threads);
-          benchmark::RegisterBenchmark(
-              name.c_str(),
-              [problem, warm, threads](benchmark::State& state) {
-                run(state, problem, warm, machine(threads));
-              })
-              ->UseRealTime();
-        }
+        add(input, weight, rows, kCold, threads);
       }
     }
   }

@@ -8,9 +8,9 @@ from typing import Any
 
 from .record import Spread
 
-LINEAR = re.compile(r"linear/(\w+)/(\w+)/m(\d+)/(cold|warm)/t(\d+)")
+LINEAR = re.compile(r"linear/(\w+)/(\w+)/m(\d+)/(cold|warm|small)/t(\d+)")
 ELEMENTWISE = re.compile(r"elementwise/(\w+)/t(\d+)")
-COUNTERS = ("GB/s", "GOP/s", "%limit", "over_copy")
+COUNTERS = ("us", "GB/s", "GOP/s", "%limit", "over_copy")
 
 
 @dataclass
@@ -36,13 +36,14 @@ class Linear(Measured):
     activation: str = ""
     weight: str = ""
     rows: int = 0
-    warm: bool = False
+    place: str = "cold"
+    """cold: weights rotate through memory; warm: one in cache; small: one of 64 x 64."""
 
     @property
     def name(self) -> str:
         """For a reader."""
-        warm = " in cache" if self.warm else ""
-        return f"{self.activation} x {self.weight}, M = {self.rows}{warm}, {self.threads} threads"
+        place = {"cold": "", "warm": " in cache", "small": ", 64 x 64"}[self.place]
+        return f"{self.activation} x {self.weight}, M = {self.rows}{place}, {self.threads} threads"
 
 
 @dataclass
@@ -83,9 +84,7 @@ def _record(name: str, label: str) -> Linear | Elementwise:
     isa, _, variant = how.partition(" ")
     if match := LINEAR.match(name):
         activation, weight, rows, place, threads = match.groups()
-        return Linear(
-            isa, variant, limit, int(threads), {}, activation, weight, int(rows), place == "warm"
-        )
+        return Linear(isa, variant, limit, int(threads), {}, activation, weight, int(rows), place)
     if match := ELEMENTWISE.match(name):
         return Elementwise(isa, match[1], limit, int(match[2]))
     raise ValueError(f"quanto_kernels_bench: expected linear/... or elementwise/..., got {name}")

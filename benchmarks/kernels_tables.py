@@ -4,13 +4,14 @@
 import statistics
 from typing import Any
 
-from .kernels_goals import GOALS, UNITS, Goal, Record, concerned
+from .kernels_goals import GOALS, LESS, UNITS, Goal, Record, concerned
 from .kernels_record import Elementwise, Linear
 from .machine import cpu_name
 from .record import Spread
 from .tables import spread, table
 
 MISSING = ""
+PLACES = ("small", "warm", "cold")
 
 
 def facts(context: dict[str, Any], limits: dict[str, Any], command: str) -> str:
@@ -43,11 +44,11 @@ def _goal(goal: Goal, records: list[Record]) -> list[str]:
     if not found:
         return []
     isa = records[0].isa
-    choose = max if goal.counter == "over_copy" else min
+    choose = max if goal.counter in LESS else min
     record, figures = choose(found, key=lambda pair: statistics.median(pair[1]))
     reached = sum(goal.reached(statistics.median(values), isa) for _, values in found)
-    sign = "<=" if goal.counter == "over_copy" else ">="
-    digits = 2 if goal.counter == "over_copy" else 0
+    sign = "<=" if goal.counter in LESS else ">="
+    digits = 2 if goal.counter in LESS else 0
     return [
         goal.name,
         f"{sign} {goal.bound(isa):g} {UNITS[goal.counter]}",
@@ -60,9 +61,11 @@ def _goal(goal: Goal, records: list[Record]) -> list[str]:
 def linear(records: list[Record]) -> str:
     """A line per pair and number of threads, a column per number of rows."""
     found = [record for record in records if isinstance(record, Linear)]
-    places = sorted({(r.rows, not r.warm) for r in found})
+    places = sorted({(r.rows, PLACES.index(r.place)) for r in found})
     pairs = dict.fromkeys((r.threads, r.activation, r.weight) for r in found)
-    cells = {(r.threads, r.activation, r.weight, r.rows, not r.warm): _cell(r) for r in found}
+    cells = {
+        (r.threads, r.activation, r.weight, r.rows, PLACES.index(r.place)): _cell(r) for r in found
+    }
     header = ["threads", "activation", "weight", *(_column(*place) for place in places)]
     lines = [
         [str(pair[0]), *pair[1:], *(cells.get((*pair, *place), MISSING) for place in places)]
@@ -71,13 +74,16 @@ def linear(records: list[Record]) -> str:
     return table(header, lines)
 
 
-def _column(rows: int, cold: bool) -> str:
+def _column(rows: int, place: int) -> str:
     if rows > 1:
         return f"M = {rows}: GOP/s, % of limit"
-    return "M = 1: GB/s, % of limit" if cold else "M = 1 in cache: GB/s"
+    names = {"small": "64 x 64, M = 1: us", "warm": "M = 1 in cache: GB/s"}
+    return names.get(PLACES[place], "M = 1: GB/s, % of limit")
 
 
 def _cell(record: Linear) -> str:
+    if record.place == "small":
+        return spread(record.spread("us"), 1, 2)
     rate = record.spread("GB/s" if record.rows == 1 else "GOP/s")
     if "%limit" not in record.counters:
         return spread(rate, 1, 1)

@@ -8,7 +8,7 @@ from torch import nn
 class Int8Pack(nn.Module):
     """torch._weight_int8pack_mm: int8, one scale per output."""
 
-    def __init__(self, layer: nn.Linear, group_size: int) -> None:
+    def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         weight = layer.weight.detach()
         scale = weight.abs().amax(1) / 127
@@ -64,9 +64,3 @@ class NoLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Zeros."""
         return x.new_zeros(*x.shape[:-1], self.outputs)
-
-
-PACKED: dict[str, type[Int8Pack | Int4Pack]] = {
-    "_weight_int8pack_mm": Int8Pack,
-    "_weight_int4pack_mm_for_cpu": Int4Pack,
-}

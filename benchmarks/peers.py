@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from .packed_linear import PACKED
+from .packed_linear import Int4Pack, Int8Pack
 
 GROUPS = (128, 64, 32)
 Quantizer = Callable[[nn.Module, str, tuple[str, ...]], None]
 
 SCHEMES: dict[str, tuple[str, ...]] = {
-    "torch": tuple(PACKED),
+    "torch": ("_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu"),
     "quanto": ("qint8", "qint8 dynamic", "qfloat8", "qint4", "qint2"),
     "optimum.quanto": ("qint8", "qfloat8", "qint4", "qint2"),
     "torchao": ("int8wo", "da8w8", "int4wo"),
@@ -58,9 +58,10 @@ def group_size(model: nn.Module, skip: tuple[str, ...]) -> int:
 
 
 def _torch(model: nn.Module, scheme: str, skip: tuple[str, ...]) -> None:
-    size = group_size(model, skip)
+    size = group_size(model, skip) if scheme.startswith("_weight_int4pack") else None
     for parent, name, layer in linears(model, skip):
-        setattr(parent, name, PACKED[scheme](layer, size))
+        packed = Int8Pack(layer) if size is None else Int4Pack(layer, size)
+        setattr(parent, name, packed)
 
 
 def _quanto_of(package: str) -> Quantizer:

@@ -86,6 +86,15 @@ def test_the_table_says_what_was_reached() -> None:
     assert cells["1 GiB of bf16 to int8"][2:] == ["1.25 [1.25-1.25]", "0 of 1"]
 
 
+def test_a_small_layer_is_told_by_its_microseconds() -> None:
+    small = run("linear/fp32/int8/m1/small/t1", "avx2 gemv", 0, us=0.5, **{"GB/s": 8.0})
+    records = parse({"benchmarks": [small, {**small, "us": 0.75}]})
+    found = {goal.name: values for goal in GOALS for _, values in concerned(goal, records)}
+    assert found == {"a call of 64 x 64, M = 1": [0.5, 0.75]}
+    assert "0.62 [0.50-0.75]" in kernels_tables.linear(records)
+    assert "<= 1 us" in kernels_tables.goals(records)
+
+
 def test_tiles_have_no_figure_to_reach() -> None:
     layer = "linear/int8/int8/m128/cold/t2"
     tiles = parse(

@@ -20,7 +20,7 @@ def layer(bias: bool) -> nn.Linear:
 @pytest.mark.parametrize("bias", [False, True])
 def test_int8pack_is_within_half_a_step(bias: bool) -> None:
     dense, x = layer(bias), torch.randn(2, 3, SIZE)
-    packed = packed_linear.Int8Pack(dense, GROUP)
+    packed = packed_linear.Int8Pack(dense)
     step = dense.weight.abs().amax(1) / 127
     bound = x.abs().sum(-1, keepdim=True) * step / 2 * (1 + 1e-4)
     assert ((packed(x) - dense(x)).abs() <= bound).all()
