@@ -68,8 +68,8 @@ const char* mode_name(const ConvOptions& options) {
 
 }  // namespace
 
-Conv2dImpl::Conv2dImpl(const torch::nn::Conv2dOptions& options_)
-    : Quantizable(conv_options(options_)) {}
+Conv2dImpl::Conv2dImpl(const torch::nn::Conv2dOptions& given)
+    : Quantizable(conv_options(given)) {}
 
 Conv2dImpl::Conv2dImpl(const torch::nn::Conv2dImpl& layer)
     : Quantizable(layer.options) {

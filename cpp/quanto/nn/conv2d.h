@@ -21,7 +21,7 @@ class Conv2dImpl final
              torch::ExpandingArray<2> kernel_size)
       : Conv2dImpl(
             torch::nn::Conv2dOptions(in_channels, out_channels, kernel_size)) {}
-  explicit Conv2dImpl(const torch::nn::Conv2dOptions& options_);
+  explicit Conv2dImpl(const torch::nn::Conv2dOptions& given);
   /// Shares the parameters of a torch layer. torch's base class draws random
   /// numbers for weights that are not used.
   explicit Conv2dImpl(const torch::nn::Conv2dImpl& layer);

@@ -11,8 +11,8 @@
 
 namespace quanto::nn {
 
-EmbeddingImpl::EmbeddingImpl(torch::nn::EmbeddingOptions options_)
-    : options(std::move(options_)) {
+EmbeddingImpl::EmbeddingImpl(torch::nn::EmbeddingOptions given)
+    : options(std::move(given)) {
   EmbeddingImpl::reset();
 }
 
@@ -70,7 +70,7 @@ const LayerKind EmbeddingImpl::kKind{.name = "Embedding",
                                      .quantizes_input = false,
                                      .quantizes_activations = false};
 
-std::string EmbeddingImpl::obstacle_of(
+std::string_view EmbeddingImpl::obstacle_of(
     const torch::nn::EmbeddingOptions& options) {
   if (options.max_norm()) {
     return "max_norm changes the weight in every forward";
@@ -82,7 +82,9 @@ std::string EmbeddingImpl::obstacle_of(
   return {};
 }
 
-std::string EmbeddingImpl::obstacle() const { return obstacle_of(options); }
+std::string EmbeddingImpl::obstacle() const {
+  return std::string(obstacle_of(options));
+}
 
 at::Tensor EmbeddingImpl::forward(const at::Tensor& indices) {
   if (!quantized()) {

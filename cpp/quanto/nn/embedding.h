@@ -5,6 +5,7 @@
 #include <torch/nn/pimpl.h>
 
 #include <string>
+#include <string_view>
 
 #include "quanto/nn/module.h"
 
@@ -21,7 +22,7 @@ class EmbeddingImpl final
   EmbeddingImpl(int64_t num_embeddings, int64_t embedding_dim)
       : EmbeddingImpl(
             torch::nn::EmbeddingOptions(num_embeddings, embedding_dim)) {}
-  explicit EmbeddingImpl(torch::nn::EmbeddingOptions options_);
+  explicit EmbeddingImpl(torch::nn::EmbeddingOptions given);
   /// Shares the parameter of a torch layer.
   explicit EmbeddingImpl(const torch::nn::EmbeddingImpl& layer);
 
@@ -37,7 +38,8 @@ class EmbeddingImpl final
   [[nodiscard]] const LayerKind& kind() const override { return kKind; }
   [[nodiscard]] std::string obstacle() const override;
   /// The same of a layer with these options.
-  static std::string obstacle_of(const torch::nn::EmbeddingOptions& options);
+  static std::string_view obstacle_of(
+      const torch::nn::EmbeddingOptions& options);
 
   torch::nn::EmbeddingOptions options;
   at::Tensor weight;  ///< undefined when frozen

@@ -6,8 +6,8 @@
 
 namespace quanto::nn {
 
-LayerNormImpl::LayerNormImpl(torch::nn::LayerNormOptions options_)
-    : options(std::move(options_)) {
+LayerNormImpl::LayerNormImpl(torch::nn::LayerNormOptions given)
+    : options(std::move(given)) {
   LayerNormImpl::reset();
 }
 

@@ -21,7 +21,7 @@ class LayerNormImpl final
   LayerNormImpl(std::vector<int64_t> normalized_shape)
       : LayerNormImpl(
             torch::nn::LayerNormOptions(std::move(normalized_shape))) {}
-  explicit LayerNormImpl(torch::nn::LayerNormOptions options_);
+  explicit LayerNormImpl(torch::nn::LayerNormOptions given);
   /// Shares the parameters of a torch layer.
   explicit LayerNormImpl(const torch::nn::LayerNormImpl& layer);
 

@@ -70,7 +70,7 @@ const TorchKind* find_torch_kind(const Module& module) {
   return found == kinds.end() ? nullptr : &found->second;
 }
 
-std::string torch_obstacle(const Module& module) {
+std::string_view torch_obstacle(const Module& module) {
   const auto* embedding =
       dynamic_cast<const torch::nn::EmbeddingImpl*>(&module);
   return embedding == nullptr ? ""
@@ -122,11 +122,11 @@ Layer describe(const ModulePtr& module, const TorchKind* torch) {
 class KeptRandomState {
  public:
   KeptRandomState() {
-    const std::lock_guard<std::mutex> lock(generator_.mutex());
+    const std::scoped_lock lock(generator_.mutex());
     state_ = generator_.get_state();
   }
   ~KeptRandomState() {
-    const std::lock_guard<std::mutex> lock(generator_.mutex());
+    const std::scoped_lock lock(generator_.mutex());
     generator_.set_state(state_);
   }
   KeptRandomState(const KeptRandomState&) = delete;

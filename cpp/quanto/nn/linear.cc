@@ -10,8 +10,7 @@
 
 namespace quanto::nn {
 
-LinearImpl::LinearImpl(const torch::nn::LinearOptions& options_)
-    : options(options_) {
+LinearImpl::LinearImpl(const torch::nn::LinearOptions& given) : options(given) {
   LinearImpl::reset();
 }
 

@@ -16,7 +16,7 @@ class LinearImpl final : public Quantizable<torch::nn::Cloneable<LinearImpl>> {
  public:
   LinearImpl(int64_t in_features, int64_t out_features)
       : LinearImpl(torch::nn::LinearOptions(in_features, out_features)) {}
-  explicit LinearImpl(const torch::nn::LinearOptions& options_);
+  explicit LinearImpl(const torch::nn::LinearOptions& given);
   /// Shares the parameters of a torch layer.
   explicit LinearImpl(const torch::nn::LinearImpl& layer);
 

@@ -54,7 +54,7 @@ class Reload {
   /// The file's name of a part of the target, or "" after noting it missing.
   std::string find(const std::vector<std::string>& names, std::string_view end,
                    Problems& missing);
-  at::Tensor read(const std::string& name) const;
+  [[nodiscard]] at::Tensor read(const std::string& name) const;
   void read_target(Target& target, Problems& missing, Problems& wrong);
   void read_weight(Target& target, Problems& missing, Problems& wrong);
   at::Tensor read_scale(const Target& target, std::string_view end,

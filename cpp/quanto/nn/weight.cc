@@ -37,7 +37,8 @@ void check_base(const at::Tensor& weight, int64_t axis) {
             dtype);
 }
 
-QWeight quantize_bytes(const at::Tensor& weight, QWeight result, Scales found) {
+QWeight quantize_bytes(const at::Tensor& weight, QWeight result,
+                       const Scales& found) {
   if (weight.size(*result.axis) == 1) result.axis = std::nullopt;
   result.scale = result.axis ? found.scale : found.scale.reshape({});
   result.data = nn::ops::quantize_symmetric(
@@ -134,7 +135,7 @@ QWeight quantize_weight(const at::Tensor& weight, const QType& type,
   nn::check(search->symmetric() || found.shift.has_value(), op,
             ": expected a shift from optimizer ", search->name(), ", got none");
   return search->symmetric()
-             ? quantize_bytes(base, std::move(result), std::move(found))
+             ? quantize_bytes(base, std::move(result), found)
              : quantize_codes(base, std::move(result), std::move(found));
 }
 
