@@ -13,7 +13,7 @@ namespace {
 /// Vectors of sums at once, such that those of all outputs stay in registers.
 constexpr int conv_vectors(int outputs) {
 #ifdef QUANTO_HAS_AVX512
-  return outputs == 4 ? 6 : 8;
+  return outputs == 1 ? 12 : outputs == 4 ? 6 : 8;
 #else
   return outputs == 1 ? 8 : outputs == 2 ? 5 : 3;
 #endif
@@ -67,11 +67,15 @@ template <int kOutputs>
 inline void sum_planes_of(const float* planes, const int64_t* offsets,
                           int64_t count, const float* taps, int64_t positions,
                           int64_t stride, float* sums) {
-  constexpr int64_t kMost = conv_vectors(kOutputs);
-  for (int64_t left = ceil_div(positions, kLanes); left > 0; left -= kMost) {
-    sum_run_for<kOutputs>(left)(planes, offsets, count, taps, stride, sums);
-    planes += kMost * kLanes;
-    sums += kMost * kLanes;
+  // Runs of about the same length: a short one would wait for its own sums.
+  int64_t vectors = ceil_div(positions, kLanes);
+  for (int64_t runs = ceil_div(vectors, conv_vectors(kOutputs)); runs > 0;
+       --runs) {
+    const int64_t length = ceil_div(vectors, runs);
+    sum_run_for<kOutputs>(length)(planes, offsets, count, taps, stride, sums);
+    planes += length * kLanes;
+    sums += length * kLanes;
+    vectors -= length;
   }
 }
 
