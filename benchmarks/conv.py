@@ -68,6 +68,7 @@ def layers(shape: Shape, dtype: torch.dtype, weights: list[str]) -> list[nn.Modu
     for weight in weights:
         layer = quanto.QConv2d.from_module(conv, weight)
         layer.freeze()
+        assert isinstance(layer, nn.Module)
         found.append(layer)
     return found
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "quanto/kernels/cpu/against_ref.h"
 
 namespace quanto::kernels {
@@ -117,11 +119,13 @@ std::vector<Types> all_types() {
   return types;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ConvTest, testing::ValuesIn(all_types()), [](const auto& info) {
-      return std::string(quanto::name_of(std::get<0>(info.param))) + "_" +
-             std::string(quanto::name_of(std::get<1>(info.param)));
-    });
+std::string types_name(const testing::TestParamInfo<Types>& info) {
+  return std::string(quanto::name_of(std::get<0>(info.param))) + "_" +
+         std::string(quanto::name_of(std::get<1>(info.param)));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ConvTest, testing::ValuesIn(all_types()),
+                         types_name);
 
 TEST(ConvShapeTest, EqualsRefForEveryGeometry) {
   for (const Pair kernel : {Pair{1, 1}, {3, 3}, {2, 5}, {7, 1}}) {
