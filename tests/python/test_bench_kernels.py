@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kernels_chart, kernels_tables
+from benchmarks import kernels_chart, kernels_tables, overhead
 from benchmarks.kernels_goals import GOALS, concerned
 from benchmarks.kernels_record import Elementwise, Linear, parse
 
@@ -128,3 +128,10 @@ def test_the_chart_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
     kernels_chart.draw(path, parse(report()), "a machine")
     assert path.read_text().startswith("<?xml")
+
+
+def test_a_profile_is_summed_by_part() -> None:
+    report = (
+        "  250  libpython3.11.so.1.0\n 50  python3.11\n 7  libtorch_cpu.so\n\n 3  [vdso]\n# x\n"
+    )
+    assert overhead.parse(report) == {"python": 300, "torch_cpu": 7, "rest": 3}
