@@ -131,7 +131,5 @@ def test_the_chart_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_profile_is_summed_by_part() -> None:
-    report = (
-        "  250  libpython3.11.so.1.0\n 50  python3.11\n 7  libtorch_cpu.so\n\n 3  [vdso]\n"
-    )
+    report = "  250  libpython3.11.so.1.0\n 50  python3.11\n 7  libtorch_cpu.so\n\n 3  [vdso]\n"
     assert overhead.parse(report) == {"python": 300, "torch_cpu": 7, "rest": 3}
