@@ -27,7 +27,7 @@ set(QUANTO_FLAGS_neon_dotprod -march=armv8.2-a+dotprod)
 # objects and leaves the members of quanto_kernels that define the same.
 set(QUANTO_EMULATED_ISAS)
 if(QUANTO_BUILD_TESTS AND avx512 IN_LIST QUANTO_VECTOR_ISAS)
-  set(QUANTO_EMULATED_ISAS avx512)
+  set(QUANTO_EMULATED_ISAS avx512 avx512_bf16 amx_bf16)
   set(emulated_folder ${PROJECT_SOURCE_DIR}/cpp/quanto/kernels/cpu/emulated)
   add_library(quanto_emulated OBJECT ${emulated_folder}/features.cc
                                      ${emulated_folder}/test_main.cc)

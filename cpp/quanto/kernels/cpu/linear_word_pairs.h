@@ -48,7 +48,7 @@ struct PairWords {
   }
 };
 
-#ifdef __AVX512BF16__
+#if defined(QUANTO_ISA_AVX512_BF16) || defined(QUANTO_ISA_AMX_BF16)
 /// Weights, not codes, as bfloat16 pairs: scale and shift are applied in fp32,
 /// then each weight is rounded once.
 struct WeightPairWords {

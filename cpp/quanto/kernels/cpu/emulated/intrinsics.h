@@ -22,8 +22,16 @@
 #undef _mm512_inserti64x4
 #undef _mm512_roundscale_ps
 #undef _mm512_shuffle_i32x4
+#undef _tile_dpbf16ps
+#undef _tile_dpbssd
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_stream_loadd
+#undef _tile_zero
 
+#include "quanto/kernels/cpu/emulated/bf16.h"
 #include "quanto/kernels/cpu/emulated/floats.h"
 #include "quanto/kernels/cpu/emulated/integers.h"
 #include "quanto/kernels/cpu/emulated/memory.h"
 #include "quanto/kernels/cpu/emulated/shuffles.h"
+#include "quanto/kernels/cpu/emulated/tiles.h"
