@@ -10,7 +10,7 @@
 
 // main() of the tests that run kernels on emulated instructions. Where the CPU
 // has the instructions, the same tests run all cases on them; of a program of
-// many cases one in seven is run here: in step with none of the ways in which
+// many cases one in 29 is run here: in step with none of the ways in which
 // they are enumerated.
 
 namespace {
@@ -33,11 +33,11 @@ int main(int argc, char** argv) {
         testing::UnitTest::GetInstance()->total_test_count() > kManyCases;
     const bool some = many && runs_natively(isa);
     if (some) {
-      setenv("GTEST_TOTAL_SHARDS", "7", 1);
+      setenv("GTEST_TOTAL_SHARDS", "29", 1);
       setenv("GTEST_SHARD_INDEX", "0", 1);
     }
     std::cout << "isa: " << isa << ", emulated"
-              << (some ? ", one case in seven" : "") << '\n';
+              << (some ? ", one case in 29" : "") << '\n';
   } catch (const std::invalid_argument& error) {
     std::cout << "skipped: " << error.what() << '\n';
     return kSkipped;
