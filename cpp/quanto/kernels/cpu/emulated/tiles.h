@@ -146,6 +146,15 @@ inline void _tile_dpbf16ps(int sum, int a, int b) {
     __builtin_memcpy(&bits, bytes + 2 * i, sizeof(bits));
     return bf16_to_float(bits);
   };
+  // Once, and not for every row of a.
+  float b_even[kTileRowCount][16];
+  float b_odd[kTileRowCount][16];
+  for (int k = 0; k < p.words; ++k) {
+    for (int c = 0; c < p.columns; ++c) {
+      b_even[k][c] = number(p.b.data[k], 2 * c);
+      b_odd[k][c] = number(p.b.data[k], 2 * c + 1);
+    }
+  }
   for (int r = 0; r < p.sum.rows; ++r) {
     float sums[16];
     float even[16] = {};
@@ -155,8 +164,8 @@ inline void _tile_dpbf16ps(int sum, int a, int b) {
       const float a0 = number(p.a.data[r], 2 * k);
       const float a1 = number(p.a.data[r], 2 * k + 1);
       for (int c = 0; c < p.columns; ++c) {
-        even[c] = flushed_fma(a0, number(p.b.data[k], 2 * c), even[c]);
-        odd[c] = flushed_fma(a1, number(p.b.data[k], 2 * c + 1), odd[c]);
+        even[c] = flushed_fma(a0, b_even[k][c], even[c]);
+        odd[c] = flushed_fma(a1, b_odd[k][c], odd[c]);
       }
     }
     for (int c = 0; c < p.columns; ++c) {
