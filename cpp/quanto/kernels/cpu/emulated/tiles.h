@@ -134,7 +134,6 @@ inline void _tile_dpbssd(int sum, int a, int b) {
     }
     __builtin_memcpy(p.sum.data[r], sums, sizeof(sums));
   }
-  // The rows below are 0 already: no way to write them leaves anything else.
 }
 
 /// Products of even and of odd numbers are summed apart, from 0; then both
