@@ -177,6 +177,11 @@ void shuffle_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10,
                                25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
                                18, 2, 17, 1, 16, 0));
+  QUANTO_BITS(
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  QUANTO_BITS(_mm512_castsi512_si256(a));
+  QUANTO_BITS(_mm512_extracti64x4_epi64(a, 0));
+  QUANTO_BITS(_mm512_extracti64x4_epi64(a, 1));
   QUANTO_BITS(_mm512_inserti64x4(_mm512_castsi256_si512(half), half, 1));
   QUANTO_BITS(_mm512_inserti64x4(a, half, 0));
   QUANTO_BITS(_mm512_broadcast_i64x4(half));
@@ -193,6 +198,8 @@ void shuffle_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_shuffle_i32x4(a, b, 0xdd));
   QUANTO_BITS(_mm512_shuffle_i32x4(a, b, 0x1b));
   QUANTO_BITS(_mm512_permutexvar_ps(a, _mm512_castsi512_ps(b)));
+  QUANTO_BITS(_mm512_permutex2var_ps(_mm512_castsi512_ps(a), b,
+                                     _mm512_castsi512_ps(c)));
   QUANTO_BITS(_mm512_permutexvar_epi16(a, b));
   QUANTO_BITS(_mm512_mask_permutexvar_epi16(c, mask32, a, b));
 }

@@ -19,6 +19,7 @@
 #undef _mm512_cmplt_epu16_mask
 #undef _mm512_cvtps_ph
 #undef _mm512_extractf32x8_ps
+#undef _mm512_extracti64x4_epi64
 #undef _mm512_inserti64x4
 #undef _mm512_roundscale_ps
 #undef _mm512_shuffle_i32x4

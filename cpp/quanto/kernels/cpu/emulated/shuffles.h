@@ -26,6 +26,17 @@ inline __m512i _mm512_set_epi16(short a31, short a30, short a29, short a28,
 inline __m512i _mm512_castsi256_si512(__m256i a) {
   return join(a, _mm256_set1_epi32(0x7fa5a5a5));
 }
+inline __m512i _mm512_set_epi32(int a15, int a14, int a13, int a12, int a11,
+                                int a10, int a9, int a8, int a7, int a6, int a5,
+                                int a4, int a3, int a2, int a1, int a0) {
+  const int words[] = {a0, a1, a2,  a3,  a4,  a5,  a6,  a7,
+                       a8, a9, a10, a11, a12, a13, a14, a15};
+  return as_m512i(each_lane<int>([&](int i) { return words[i]; }));
+}
+inline __m256i _mm512_castsi512_si256(__m512i a) { return half<0>(a); }
+inline __m256i _mm512_extracti64x4_epi64(__m512i a, int part) {
+  return (part & 1) != 0 ? half<1>(a) : half<0>(a);
+}
 inline __m512i _mm512_broadcast_i64x4(__m256i a) { return join(a, a); }
 inline __m512i _mm512_inserti64x4(__m512i a, __m256i b, int part) {
   return (part & 1) != 0 ? join(half<0>(a), b) : join(b, half<1>(a));
@@ -61,6 +72,12 @@ inline __m512i _mm512_shuffle_i32x4(__m512i a, __m512i b, int order) {
 inline __m512 _mm512_permutexvar_ps(__m512i index, __m512 a) {
   const auto from = lanes<uint32_t>(index);
   return each_lane<float>([&](int i) { return a[from[i] & 15]; });
+}
+inline __m512 _mm512_permutex2var_ps(__m512 a, __m512i index, __m512 b) {
+  const auto from = lanes<uint32_t>(index);
+  return each_lane<float>([&](int i) {
+    return (from[i] & 16) != 0 ? b[from[i] & 15] : a[from[i] & 15];
+  });
 }
 inline __m512i _mm512_permutexvar_epi16(__m512i index, __m512i a) {
   const auto from = lanes<uint16_t>(index), x = lanes<uint16_t>(a);
