@@ -133,6 +133,7 @@ def _notes(
         notes.append(f"on {device.type} the composite of plain torch operators runs: no kernel yet")
     if isinstance(module, nn.Conv2d):
         notes.append("M counts output pixels")
+        notes.append("in fp32, or with few outputs in a group, planes are summed instead")
     if isinstance(module, nn.Embedding):
         notes.append("decodes only the rows asked for")
     elif taken not in FLOATS:
