@@ -31,7 +31,7 @@ def facts(args: argparse.Namespace, size: int, largest: int) -> str:
 def table_of(records: list[CliRecord], size: int, largest: int) -> str:
     """One line per program and source."""
     header = ["input in", "program", "GB/s", "/ copy", "reading, kernels, writing, both s"]
-    header += ["CPU s", "/ parts", "RSS MiB", "RssAnon MiB", "/ largest tensor"]
+    header += ["% of parts", "CPU s", "/ parts", "RSS MiB", "RssAnon MiB", "/ largest tensor"]
     copies = {record.source: record for record in records if record.name == COPY}
     lines = [_line(record, copies[record.source], size, largest) for record in records]
     return table(header, lines)

@@ -3,6 +3,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -91,6 +92,19 @@ def test_a_killed_run_leaves_no_folder_or_the_whole(sharded_folder: Path, tmp_pa
     assert killed >= KILLS // 4
     run(*command[1:], "--resume")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == expected
+
+
+def test_a_run_killed_at_its_first_step_goes_on(sharded_folder: Path, tmp_path: Path) -> None:
+    """Its folder holds nothing yet, or a part of the file that says whose it is."""
+    out, left = tmp_path / "out", tmp_path / "out.partial"
+    for names in ((), ("..quanto-run.json.quanto-tmp",)):
+        left.mkdir()
+        for name in names:
+            (left / name).write_text("{")
+        run("quantize", str(sharded_folder), str(out), "-w", "int8", "--resume")
+        assert not left.exists()
+        assert not any(path.name.startswith(".") for path in out.iterdir())
+        shutil.rmtree(out)
 
 
 def test_no_room_leaves_nothing(source: Path, tmp_path: Path) -> None:

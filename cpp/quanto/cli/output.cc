@@ -84,16 +84,26 @@ void write_index(const io::Checkpoint& input, const Output& output,
                        io::index_text(weight_map, total)));
 }
 
+/// Whether a run ended before it wrote more there than a part of its settings.
+bool holds_nothing(const std::string& partial) {
+  return std::ranges::all_of(
+      fs::directory_iterator(partial), [](const auto& entry) {
+        const std::string name = entry.path().filename();
+        return name.starts_with(std::string(".") + kSettings);
+      });
+}
+
 /// Makes OUT.partial, or makes sure that it is of a run like this one.
 void open_partial(const std::string& partial, const io::Json& settings) {
   const std::string path = fs::path(partial) / kSettings;
-  if (fs::create_directory(partial)) {
+  const bool made = fs::create_directory(partial);
+  // Another part may have made the folder just now.
+  for (int wait = 0; !made && wait < 20 && !fs::exists(path); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  if (!fs::exists(path) && holds_nothing(partial)) {
     check(io::write_file(path, io::json_text(settings)));
     return;
-  }
-  // Another part may have made the folder just now.
-  for (int wait = 0; wait < 20 && !fs::exists(path); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   if (!fs::exists(path)) {
     fail("{}: expected what an unfinished run left, got another folder",
