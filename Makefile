@@ -47,7 +47,7 @@ help:
 demo: $(VENV)/.extras build
 	$(BIN)/python -m examples.demo --model $(MODEL)
 
-test: lint tidy test-cpp test-python test-sdk test-aarch64 fuzz-minute
+test: lint tidy test-cpp test-python test-sdk fuzz-minute
 
 # The virtual environment, with torch and the tools of pyproject.toml's extras.
 $(VENV)/.torch:
