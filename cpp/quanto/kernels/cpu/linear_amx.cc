@@ -25,7 +25,7 @@ void panel_amx_run(const LinearProblem& problem, const LinearArgs& args,
 }
 
 /// Rows from which the scales of groups cost more in sums than in a panel.
-constexpr int64_t kFewestDenseRows = 256;
+constexpr int64_t kFewestDenseRows = 96;
 
 bool panel_amx_dense_supports(const LinearProblem& problem) {
   return problem.m >= kFewestDenseRows && bits_of(problem.weight) < 8 &&

@@ -171,7 +171,7 @@ TEST(LinearDenseTest, ManyRowsAreWithinTheBoundOfTheReference) {
       const Input input(input_kind, kMany, shape.k, 7);
       const Expected exact = expected(weight, input, nullptr);
       const Expected rounded = with_rounded_weights(exact, shape.k);
-      for (const int64_t m : {int64_t{256}, kMany}) {
+      for (const int64_t m : {int64_t{96}, kMany}) {
         for_each_variant(
             weight.problem(m, input_kind), [&](const LinearVariant& variant) {
               const bool rounds = variant.name == "panel_amx_dense";
