@@ -115,11 +115,10 @@ bench-cli: build $(PEERS)/.peers
 
 # optimum-quanto owns the same names as this package: an environment of its own
 # for it and the other libraries that are measured.
-.venv-peers/.peers:
+.venv-peers/.peers: benchmarks/peers.txt
 	$(PYTHON) -m venv $(if $(filter installed,$(TORCH)),--system-site-packages) .venv-peers
 	.venv-peers/bin/python -m pip install -q --upgrade pip
-	.venv-peers/bin/python -m pip install -q $(if $(filter-out installed,$(TORCH)),"$(TORCH)") \
-		optimum-quanto==0.2.7 torchao==0.18.0 sdnq==0.2.8 bitsandbytes==0.50.2 "transformers>=5" accelerate
+	.venv-peers/bin/python -m pip install -q $(if $(filter-out installed,$(TORCH)),"$(TORCH)") -r $<
 	@touch $@
 
 wheel: $(VENV)/.extras
