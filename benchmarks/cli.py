@@ -78,8 +78,7 @@ def commands(args: argparse.Namespace, source: Path, out: Path) -> dict[str, lis
         command = [str(args.quanto), "quantize", str(source), str(out)]
         found[f"quanto {scheme}"] = [*command, *options]
     for package in peers_in(args.peers):
-        script = Path(__file__).with_name("cli_peer.py")
-        start = [str(args.peers / "bin/python"), str(script), package]
+        start = [str(args.peers / "bin/python"), "-m", "benchmarks.cli_peer", package]
         for scheme in PEER_SCHEMES:
             found[f"{package} {scheme}"] = [
                 *start, scheme, str(args.threads), str(source), str(out)

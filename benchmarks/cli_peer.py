@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quantizes a checkpoint with another library, file by file, as its users would.
 
-    python cli_peer.py optimum.quanto|torchao int8|int4 THREADS IN OUT
+    python -m benchmarks.cli_peer optimum.quanto|torchao int8|int4 THREADS IN OUT
 
 Runs in the environment that the library is installed in. Every matrix but the embedding and the
 head is quantized by the library's own function; its tensors are saved as safetensors.
