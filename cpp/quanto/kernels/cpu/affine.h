@@ -41,7 +41,7 @@ struct Affine {
       code = E::round(add(round_even(E::round(div(x, scale))), shift));
       code = select(no_scale, shift, code);
     } else {
-      code = E::round(div(E::round(add(x, shift)), scale));
+      code = E::round(div(E::round_sum(add(x, shift)), scale));
       code = select(no_scale, zero(), code);
     }
     // In this order of operands NaN passes; as an integer its low byte is 0.
@@ -59,7 +59,7 @@ struct Affine {
       const Vec code = add(round_even(round_quotient<kFloat>(quotient)), shift);
       return to_int(min(largest, max(zero(), code)));
     } else {
-      const Vec quotient = mul(E::round(add(x, shift)), reciprocal);
+      const Vec quotient = mul(E::round_sum(add(x, shift)), reciprocal);
       return to_int(
           round_quotient<kFloat>(min(largest, max(zero(), quotient))));
     }

@@ -26,6 +26,8 @@ inline void for_each_vector(int64_t count, F f) {
   if (i < count) f(i, Some{static_cast<int>(count - i)});
 }
 
+constexpr float kNan = __builtin_bit_cast(float, 0x7fc00000);
+
 template <DType kType>
 struct Element;
 
@@ -51,6 +53,7 @@ struct Element<DType::kFloat32> {
     store_tail(at(data, index), value, lanes.count);
   }
   static Vec round(Vec value) { return value; }
+  static Vec round_sum(Vec value) { return value; }
 };
 
 /// Where the types of 16 bits stand.
@@ -79,6 +82,7 @@ struct Element<DType::kFloat16> : Element16 {
     store16_tail(at(data, index), to_fp16(value), lanes.count);
   }
   static Vec round(Vec value) { return from_fp16(to_fp16(value)); }
+  static Vec round_sum(Vec value) { return round(value); }
 };
 
 template <>
@@ -97,11 +101,14 @@ struct Element<DType::kBFloat16> : Element16 {
   }
   /// Stays in 32-bit lanes.
   static Vec round(Vec value) {
+    return select(is_nan(value), broadcast(kNan), round_sum(value));
+  }
+  /// The same of a sum of two such elements, whose NaN has no bit to lose.
+  static Vec round_sum(Vec value) {
     const IVec bits = as_int(value);
     const IVec odd = iand(shift_right(bits, 16), ibroadcast(1));
     const IVec up = iadd(bits, iadd(odd, ibroadcast(0x7fff)));
-    return as_float(select(is_nan(value), ibroadcast(0x7fc00000),
-                           iand(up, ibroadcast(~0xffff))));
+    return as_float(iand(up, ibroadcast(~0xffff)));
   }
 };
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/cpu/affine.h"
-#include "quanto/kernels/cpu/magnitude.h"
+#include "quanto/kernels/cpu/order.h"
 #include "quanto/kernels/cpu/quotient.h"
 #include "quanto/kernels/cpu/tables.h"
-#include "quanto/kernels/cpu/walk.h"
 
 namespace quanto::kernels {
 namespace {
@@ -107,12 +106,10 @@ template <DType kFloat, DType kStorage>
 [[gnu::flatten]] float quantize_row(const void* base, int64_t index,
                                     int64_t count, uint8_t* data) {
   using E = Element<kFloat>;
-  IVec largest = ibroadcast(0);
-  for_each_vector(count, [&](int64_t i, auto lanes) {
-    largest = imax(largest, magnitude_bits(E::load(base, index + i, lanes)));
-  });
+  typename Keys<kFloat>::Lanes largest{};
+  fold_magnitudes<kFloat>(base, index, count, largest);
   const float scale =
-      from_magnitude_bits(largest_lane(largest)) / largest_code<kStorage>();
+      largest_magnitude<kFloat>(largest) / largest_code<kStorage>();
   if (scale == 0.0F) {
     __builtin_memset(data + index, 0, static_cast<size_t>(count));
     return scale;

@@ -17,12 +17,6 @@
 namespace quanto::kernels {
 namespace {
 
-inline float first_lane(Vec a) {
-  float first;
-  store_tail(&first, a, 1);
-  return first;
-}
-
 /// True if both `scale` and its reciprocal are normal numbers.
 inline bool has_reciprocal(float scale) {
   const float magnitude = __builtin_fabsf(scale);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quanto/kernels/cpu/magnitude.h"
+#include "quanto/kernels/cpu/order.h"
 #include "quanto/kernels/cpu/tables.h"
-#include "quanto/kernels/cpu/walk.h"
 
 namespace quanto::kernels {
 namespace {
@@ -33,24 +32,32 @@ struct Slices {
   }
 };
 
+/// Where keys are kept from row to row of a tile.
+template <DType kFloat>
+struct Seen {
+  alignas(64) Key<kFloat> keys[kTile];
+};
+
+/// Folds `row` into what was seen, place by place.
+template <DType kFloat, typename Bits, typename Fold>
+inline void fold_into(Seen<kFloat>& seen, int64_t place, Bits row, Fold fold) {
+  const auto both = fold(load_bits<Bits>(seen.keys + place), row);
+  __builtin_memcpy(seen.keys + place, &both, sizeof(both));
+}
+
 /// |x| at most over part of one channel.
 template <DType kFloat>
 [[gnu::flatten]] float slice_absmax(const void* base, const Slices& slices,
                                     int64_t channel, int64_t part) {
   const AxisView& view = slices.view;
-  IVec largest = ibroadcast(0);
+  typename Keys<kFloat>::Lanes largest{};
   for_each_piece(slices.start(part), slices.start(part + 1), view.inner,
                  [&](int64_t outer, int64_t inner, int64_t count) {
                    const int64_t row = outer * view.channels + channel;
-                   const int64_t start = row * view.inner + inner;
-                   for_each_vector(count, [&](int64_t i, auto lanes) {
-                     look_ahead<size_of(kFloat)>(base, start + i);
-                     const Vec x =
-                         Element<kFloat>::load(base, start + i, lanes);
-                     largest = imax(largest, magnitude_bits(x));
-                   });
+                   fold_magnitudes<kFloat>(base, row * view.inner + inner,
+                                           count, largest);
                  });
-  return from_magnitude_bits(largest_lane(largest));
+  return largest_magnitude<kFloat>(largest);
 }
 
 /// The same for a tile of channels that lie side by side.
@@ -58,22 +65,21 @@ template <DType kFloat>
 [[gnu::flatten]] void tile_absmax(const void* base, const Slices& slices,
                                   int64_t channel, int64_t part,
                                   float* absmax) {
-  using Float = Element<DType::kFloat32>;
   const int64_t channels = slices.view.channels;
   const int64_t count = smaller_of(kTile, channels - channel);
-  alignas(64) float seen[kTile] = {};
+  Seen<kFloat> seen = {};
   for (int64_t row = slices.start(part); row < slices.start(part + 1); ++row) {
     const int64_t start = row * channels + channel;
-    for_each_vector(count, [&](int64_t i, auto lanes) {
+    for_each_place<kFloat>(count, [&](int64_t i, auto place) {
       prefetch<size_of(kFloat)>(base, start + kRowsAhead * channels + i);
-      const Vec x = Element<kFloat>::load(base, start + i, lanes);
-      const IVec largest =
-          imax(magnitude_bits(x), as_int(Float::load(seen, i, lanes)));
-      Float::store(seen, i, as_float(largest), lanes);
+      using Bits = decltype(place);
+      const auto bits = load_bits<Bits>(key_at<kFloat>(base, start + i));
+      fold_into(seen, i, magnitude<kFloat>(bits),
+                [](Bits a, Bits b) { return larger_key(a, b); });
     });
   }
   for (int64_t i = 0; i < count; ++i) {
-    absmax[channel + i] = quiet(seen[i]);
+    absmax[channel + i] = value_of<kFloat>(seen.keys[i]);
   }
 }
 
@@ -101,13 +107,12 @@ void absmax_slices(const void* base, const Slices& slices, float* absmax,
 void largest_of_rows(const float* values, int64_t rows, int64_t columns,
                      float* largest) {
   for (int64_t column = 0; column < columns; ++column) {
-    int32_t bits = 0;
+    int32_t key = 0;
     for (int64_t row = 0; row < rows; ++row) {
-      const auto other =
-          __builtin_bit_cast(int32_t, values[row * columns + column]);
-      if (other > bits) bits = other;
+      key =
+          larger_key(key, load_bits<int32_t>(values + row * columns + column));
     }
-    largest[column] = from_magnitude_bits(bits);
+    largest[column] = value_of<DType::kFloat32>(key);
   }
 }
 
@@ -133,19 +138,15 @@ void absmax(const void* base, DType dtype, AxisView view, float* absmax,
   }
 }
 
-/// The smaller (or larger) of x and what was seen; NaN once one was seen.
-inline Vec next_min(Vec x, Vec seen) {
-  // The second operand comes out if either is NaN.
-  return select(is_nan(x), x, min(x, seen));
-}
-inline Vec next_max(Vec x, Vec seen) {
-  return select(is_nan(x), x, max(x, seen));
-}
-
-inline Vec keep(Vec x, Vec /*other*/, All /*lanes*/) { return x; }
-/// x in the lanes that were loaded, `other` elsewhere.
-inline Vec keep(Vec x, Vec other, Some lanes) {
-  return select(first_lanes(lanes.count), x, other);
+/// From keys; NaN, which lies beyond either end, makes both NaN.
+template <DType kFloat>
+inline void store_range(Key<kFloat> lowest, Key<kFloat> highest, float* min_out,
+                        float* max_out) {
+  const float low = value_of<kFloat>(lowest);
+  const float high = value_of<kFloat>(highest);
+  const bool nan = low != low || high != high;
+  *min_out = nan ? kNan : low;
+  *max_out = nan ? kNan : high;
 }
 
 /// One contiguous row.
@@ -153,24 +154,22 @@ template <DType kFloat>
 [[gnu::flatten]] void row_min_max(const void* base, int64_t start,
                                   int64_t count, float* min_out,
                                   float* max_out) {
-  using E = Element<kFloat>;
   if (count == 0) {
     *min_out = *max_out = 0;
     return;
   }
-  // Lanes past the end repeat the first element.
-  const Vec first = broadcast_first(E::load(base, start, Some{1}));
-  Vec lowest = first;
-  Vec highest = first;
-  for_each_vector(count, [&](int64_t i, auto lanes) {
-    look_ahead<size_of(kFloat)>(base, start + i);
-    const Vec x = keep(E::load(base, start + i, lanes), first, lanes);
-    lowest = next_min(x, lowest);
-    highest = next_max(x, highest);
+  using Lanes = typename Keys<kFloat>::Lanes;
+  const auto smaller = [](auto a, auto b) { return smaller_key(a, b); };
+  const auto larger = [](auto a, auto b) { return larger_key(a, b); };
+  Lanes lowest = Lanes{} + kMagnitude<kFloat>;
+  Lanes highest = ~lowest;
+  for_each_bits<kFloat>(base, start, count, [&](Lanes bits) {
+    const Lanes keys = in_order<kFloat>(bits);
+    lowest = smaller(lowest, keys);
+    highest = larger(highest, keys);
   });
-  const bool nan = any_nan(lowest);
-  *min_out = nan ? kNan : reduce_min(lowest);
-  *max_out = nan ? kNan : reduce_max(highest);
+  store_range<kFloat>(fold_lanes(lowest, smaller), fold_lanes(highest, larger),
+                      min_out, max_out);
 }
 
 /// Channels of a tile, fewer where there would be fewer tiles than threads.
@@ -186,25 +185,35 @@ template <DType kFloat>
                                    int64_t channel, int64_t count,
                                    int64_t group, float* min_out,
                                    float* max_out) {
-  using E = Element<kFloat>;
-  using Float = Element<DType::kFloat32>;
   const int64_t row = channel * layout.groups + group;
-  alignas(64) float lowest[kTile] = {};
-  alignas(64) float highest[kTile] = {};
-  for (int64_t item = 0; item < layout.group_size; ++item) {
+  Seen<kFloat> lowest;
+  Seen<kFloat> highest;
+  for (int64_t i = 0; i < count; ++i) {
+    // Zero where a group has no element.
+    const char* first = key_at<kFloat>(base, layout.base_index(row, 0) + i);
+    const Key<kFloat> key =
+        layout.group_size == 0
+            ? Key<kFloat>{0}
+            : in_order<kFloat>(load_bits<Key<kFloat>>(first));
+    lowest.keys[i] = highest.keys[i] = key;
+  }
+  for (int64_t item = 1; item < layout.group_size; ++item) {
     const int64_t start = layout.base_index(row, item);
-    for_each_vector(count, [&](int64_t i, auto lanes) {
+    for_each_place<kFloat>(count, [&](int64_t i, auto place) {
       prefetch<size_of(kFloat)>(base, start + kRowsAhead * layout.channels + i);
-      const Vec x = E::load(base, start + i, lanes);
-      const Vec low = item == 0 ? x : Float::load(lowest, i, lanes);
-      const Vec high = item == 0 ? x : Float::load(highest, i, lanes);
-      Float::store(lowest, i, next_min(x, low), lanes);
-      Float::store(highest, i, next_max(x, high), lanes);
+      using Bits = decltype(place);
+      const Bits keys =
+          in_order<kFloat>(load_bits<Bits>(key_at<kFloat>(base, start + i)));
+      fold_into(lowest, i, keys,
+                [](Bits a, Bits b) { return smaller_key(a, b); });
+      fold_into(highest, i, keys,
+                [](Bits a, Bits b) { return larger_key(a, b); });
     });
   }
   for (int64_t i = 0; i < count; ++i) {
-    min_out[row + i * layout.groups] = quiet(lowest[i]);
-    max_out[row + i * layout.groups] = quiet(highest[i]);
+    const int64_t out = row + i * layout.groups;
+    store_range<kFloat>(lowest.keys[i], highest.keys[i], min_out + out,
+                        max_out + out);
   }
 }
 

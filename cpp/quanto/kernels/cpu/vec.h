@@ -55,6 +55,9 @@ inline Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
 inline Vec broadcast_first(Vec a) {
   return {_mm512_broadcastss_ps(_mm512_castps512_ps128(a.v))};
 }
+inline float first_lane(Vec a) {
+  return _mm_cvtss_f32(_mm512_castps512_ps128(a.v));
+}
 inline Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
 /// The first `count` < kLanes elements, the rest 0.
 inline Vec load_tail(const float* p, int count) {
@@ -82,8 +85,6 @@ inline Vec round_even(Vec a) {
       _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline float reduce_add(Vec a) { return _mm512_reduce_add_ps(a.v); }
-inline float reduce_max(Vec a) { return _mm512_reduce_max_ps(a.v); }
-inline float reduce_min(Vec a) { return _mm512_reduce_min_ps(a.v); }
 /// True if any lane of a is a NaN.
 inline bool any_nan(Vec a) {
   return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q) != 0;
@@ -166,7 +167,6 @@ inline IVec shift_left(IVec a, int bits) {
 inline IVec shift_right(IVec a, IVec counts) {
   return {_mm512_srlv_epi32(a.v, counts.v)};
 }
-inline IVec imax(IVec a, IVec b) { return {_mm512_max_epi32(a.v, b.v)}; }
 /// The same bits.
 inline IVec as_int(Vec a) { return {_mm512_castps_si512(a.v)}; }
 inline Vec as_float(IVec a) { return {_mm512_castsi512_ps(a.v)}; }
@@ -184,8 +184,6 @@ inline Mask equal(Vec a, Vec b) {
 inline Mask is_nan(Vec a) {
   return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)};
 }
-/// The first `count` < kLanes lanes.
-inline Mask first_lanes(int count) { return {tail_mask(count)}; }
 /// `yes` where the mask is set, `no` elsewhere.
 inline Vec select(Mask mask, Vec yes, Vec no) {
   return {_mm512_mask_mov_ps(no.v, mask.v, yes.v)};
@@ -213,6 +211,7 @@ inline Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
 inline Vec broadcast_first(Vec a) {
   return {_mm256_broadcastss_ps(_mm256_castps256_ps128(a.v))};
 }
+inline float first_lane(Vec a) { return _mm256_cvtss_f32(a.v); }
 inline Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline Vec load_tail(const float* p, int count) {
   return {_mm256_maskload_ps(p, tail_mask(count))};
@@ -240,18 +239,6 @@ inline float reduce_add(Vec a) {
       _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-inline float reduce_max(Vec a) {
-  __m128 s =
-      _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
-}
-inline float reduce_min(Vec a) {
-  __m128 s =
-      _mm_min_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-  s = _mm_min_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
 }
 inline bool any_nan(Vec a) {
   return _mm256_movemask_ps(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)) != 0;
@@ -349,7 +336,6 @@ inline IVec shift_left(IVec a, int bits) {
 inline IVec shift_right(IVec a, IVec counts) {
   return {_mm256_srlv_epi32(a.v, counts.v)};
 }
-inline IVec imax(IVec a, IVec b) { return {_mm256_max_epi32(a.v, b.v)}; }
 inline IVec as_int(Vec a) { return {_mm256_castps_si256(a.v)}; }
 inline Vec as_float(IVec a) { return {_mm256_castsi256_ps(a.v)}; }
 
@@ -361,9 +347,6 @@ inline Mask equal(Vec a, Vec b) {
   return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)};
 }
 inline Mask is_nan(Vec a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
-inline Mask first_lanes(int count) {
-  return {_mm256_castsi256_ps(tail_mask(count))};
-}
 inline Vec select(Mask mask, Vec yes, Vec no) {
   return {_mm256_blendv_ps(no.v, yes.v, mask.v)};
 }

@@ -51,6 +51,7 @@ inline Vec zero() { return broadcast(0.0F); }
 inline Vec broadcast_first(Vec a) {
   return {vdupq_laneq_f32(a.lo, 0), vdupq_laneq_f32(a.lo, 0)};
 }
+inline float first_lane(Vec a) { return vgetq_lane_f32(a.lo, 0); }
 inline Vec load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
 inline Vec load_tail(const float* p, int count) {
   return load(Part<float>(p, count).at);
@@ -95,12 +96,6 @@ inline Mask equal(Vec a, Vec b) {
 inline Mask is_nan(Vec a) {
   return {vmvnq_u32(vceqq_f32(a.lo, a.lo)), vmvnq_u32(vceqq_f32(a.hi, a.hi))};
 }
-inline Mask first_lanes(int count) {
-  const uint32x4_t lane = {0, 1, 2, 3};
-  const uint32x4_t end = vdupq_n_u32(static_cast<uint32_t>(count));
-  return {vcltq_u32(lane, end),
-          vcltq_u32(vaddq_u32(lane, vdupq_n_u32(4)), end)};
-}
 inline Vec select(Mask mask, Vec yes, Vec no) {
   return {vbslq_f32(mask.lo, yes.lo, no.lo), vbslq_f32(mask.hi, yes.hi, no.hi)};
 }
@@ -114,8 +109,6 @@ inline bool any_nan(Vec a) {
 /// b where a or b is a NaN, or both are zeros.
 inline Vec min(Vec a, Vec b) { return select(less(a, b), a, b); }
 inline Vec max(Vec a, Vec b) { return select(less(b, a), a, b); }
-inline float reduce_min(Vec a) { return vminvq_f32(vminq_f32(a.lo, a.hi)); }
-inline float reduce_max(Vec a) { return vmaxvq_f32(vmaxq_f32(a.lo, a.hi)); }
 
 /// A NaN becomes 0.
 inline IVec to_int(Vec a) {
@@ -139,10 +132,6 @@ inline IVec iadd(IVec a, IVec b) {
 }
 inline IVec isub(IVec a, IVec b) {
   return {vsubq_u32(a.lo, b.lo), vsubq_u32(a.hi, b.hi)};
-}
-inline IVec imax(IVec a, IVec b) {
-  return {as_unsigned(vmaxq_s32(as_signed(a.lo), as_signed(b.lo))),
-          as_unsigned(vmaxq_s32(as_signed(a.hi), as_signed(b.hi)))};
 }
 // As operators, counts known to the compiler become immediates.
 inline IVec shift_left(IVec a, int bits) {

@@ -72,6 +72,11 @@ struct ScalePerColumn {
   int64_t index;
 };
 
+/// The channel of a row of `view`. Few views need the division.
+constexpr int64_t channel_of(const AxisView& view, int64_t row) {
+  return row < view.channels ? row : row % view.channels;
+}
+
 /// Calls f(index, count, scale) for pieces of all elements of `view`, in
 /// parallel.
 template <typename F>
@@ -87,7 +92,7 @@ inline void for_each_scaled_piece(AxisView view, Executor& executor, F f) {
                      if (columns) {
                        f(index, count, ScalePerColumn{column});
                      } else {
-                       f(index, count, OneScale{row % view.channels});
+                       f(index, count, OneScale{channel_of(view, row)});
                      }
                    });
   });
