@@ -11,6 +11,12 @@
 #include "quanto/scale/rounding.h"
 
 namespace quanto::scale {
+namespace {
+
+/// Groups below which another thread does not pay.
+constexpr int64_t kGrain = 4096;
+
+}  // namespace
 
 void range_scale(const char* op, const void* base, DType dtype,
                  GroupLayout layout, int bits, void* scale, void* shift,
@@ -31,12 +37,14 @@ void range_scale(const char* op, const void* base, DType dtype,
                 "{}: expected a range that {} can hold, got {} to {}", op,
                 name_of(dtype), low, high);
   }
-  for (size_t i = 0; i < rows; ++i) {
-    const auto index = static_cast<int64_t>(i);
-    const float range = rounded(dtype, largest[i] - smallest[i]);
-    store(scale, dtype, index, range / codes);
-    store(shift, dtype, index, -smallest[i]);
-  }
+  executor.parallel_for(layout.rows(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float low = smallest[static_cast<size_t>(i)];
+      const float high = largest[static_cast<size_t>(i)];
+      store(scale, dtype, i, rounded(dtype, high - low) / codes);
+      store(shift, dtype, i, -low);
+    }
+  });
 }
 
 void max(const void* base, DType dtype, GroupLayout layout, int bits,
