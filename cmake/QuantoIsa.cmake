@@ -5,7 +5,7 @@
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(QUANTO_VECTOR_ISAS avx2 avx_vnni avx512 avx512_bf16 amx_bf16)
 else()
-  set(QUANTO_VECTOR_ISAS neon neon_dotprod)
+  set(QUANTO_VECTOR_ISAS neon neon_dotprod neon_i8mm)
 endif()
 set(QUANTO_ISAS ref ${QUANTO_VECTOR_ISAS})
 
@@ -20,6 +20,7 @@ set(QUANTO_FLAGS_amx_bf16 ${QUANTO_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16
 # Every aarch64 has NEON.
 set(QUANTO_FLAGS_neon)
 set(QUANTO_FLAGS_neon_dotprod -march=armv8.2-a+dotprod)
+set(QUANTO_FLAGS_neon_i8mm -march=armv8.2-a+dotprod+i8mm)
 
 # What tests also run on emulated instructions, for which AVX2 is enough:
 # kernels/cpu/emulated takes the place of the wider intrinsics. A test that links

@@ -58,6 +58,10 @@ class Registry {
     }
     if (has_avx2()) add("avx2", elementwise_avx2(), {linear_avx2()});
 #elif defined(__aarch64__)
+    if (has_neon_dotprod() && has_neon_i8mm()) {
+      add("neon_i8mm", elementwise_neon(),
+          {linear_neon_i8mm(), linear_neon_dotprod()});
+    }
     if (has_neon_dotprod()) {
       add("neon_dotprod", elementwise_neon(), {linear_neon_dotprod()});
     }
@@ -100,6 +104,10 @@ class Registry {
 #elif defined(__aarch64__)
   static bool has_neon_dotprod() {
     return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  }
+
+  static bool has_neon_i8mm() {
+    return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
   }
 #endif
 

@@ -10,8 +10,8 @@ namespace quanto::kernels {
 
 /// Tables that this build carries and this CPU can run, best first; the last
 /// is ref. Names: amx_bf16, avx512_bf16, avx512, avx_vnni, avx2, ref; on
-/// aarch64 neon_dotprod, neon, ref. Asking for them asks the system once for
-/// the permission to use tile registers.
+/// aarch64 neon_i8mm, neon_dotprod, neon, ref. Asking for them asks the system
+/// once for the permission to use tile registers.
 std::span<const KernelTable* const> available_kernels();
 
 /// The table of that name among available_kernels(). Throws

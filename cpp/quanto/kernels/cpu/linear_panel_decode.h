@@ -19,6 +19,20 @@ struct ColumnRun {
   IVec shift;  ///< where the code stands in the byte (packed types)
 };
 
+/// `bytes` <= kVecBytes of each column from k on, zeros past them.
+QUANTO_INLINE void load_columns(const ColumnRun& run, int64_t k, int64_t bytes,
+                                IVec (&words)[kLanes]) {
+  if (bytes == kVecBytes) {
+    QUANTO_UNROLL for (int c = 0; c < kLanes; ++c) {
+      words[c] = load_words(run.codes[c] + k);
+    }
+  } else {
+    for (int c = 0; c < kLanes; ++c) {
+      words[c] = load_words_tail(run.codes[c] + k, bytes);
+    }
+  }
+}
+
 /// The scales and shifts of a panel: group `group` of column c at
 /// [group * kPanelColumns + c], groups counted from the panel's first.
 struct PanelScales {
@@ -86,15 +100,7 @@ void decode_run(const ColumnRun& run, int64_t count, PanelCursor& at) {
   for (int64_t k = 0; k < count; k += kVecBytes) {
     const int64_t bytes = smaller(kVecBytes, count - k);
     IVec words[kLanes];
-    if (bytes == kVecBytes) {
-      QUANTO_UNROLL for (int c = 0; c < kLanes; ++c) {
-        words[c] = load_words(run.codes[c] + k);
-      }
-    } else {
-      for (int c = 0; c < kLanes; ++c) {
-        words[c] = load_words_tail(run.codes[c] + k, bytes);
-      }
-    }
+    load_columns(run, k, bytes, words);
     transpose(words);
     for (int64_t i = 0; i < bytes; i += 4) {
       decode_words<kType, kInteger>(words[i / 4], run.shift, bytes - i, at);

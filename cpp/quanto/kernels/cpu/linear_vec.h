@@ -11,6 +11,8 @@ namespace {
 #define QUANTO_UNROLL _Pragma("GCC unroll 32")
 /// Keeps a loop's registers to itself.
 #define QUANTO_NOINLINE __attribute__((noinline))
+/// For what takes or gives many registers.
+#define QUANTO_INLINE __attribute__((always_inline)) inline
 
 /// Lanes of a vector, and bytes of one.
 constexpr int kLanes = Vec::kLanes;

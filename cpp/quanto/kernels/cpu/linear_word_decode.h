@@ -26,6 +26,13 @@ constexpr bool kHoldsWeights = requires(IVec v, PanelLanes lanes) {
   Words::template decode<QTypeId::kQInt4>(v, v, lanes, &v);
 };
 
+/// Whether decode_run() of its own stores more than one word of each column
+/// side by side, and zeros past the last k.
+template <typename Words>
+constexpr bool kStoresRuns = requires(ColumnRun run, uint32_t* out) {
+  Words::template decode_run<QTypeId::kQInt4>(run, 0, out);
+};
+
 /// Four codes of an integer type. int8 is stored plus 128, unsigned, where
 /// kUnsigned.
 template <bool kUnsigned>
@@ -66,15 +73,7 @@ void decode_word_run(const ColumnRun& run, int64_t count,
   for (int64_t k = 0; k < count; k += kVecBytes) {
     const int64_t bytes = smaller(kVecBytes, count - k);
     IVec words[kLanes];
-    if (bytes == kVecBytes) {
-      QUANTO_UNROLL for (int c = 0; c < kLanes; ++c) {
-        words[c] = load_words(run.codes[c] + k);
-      }
-    } else {
-      for (int c = 0; c < kLanes; ++c) {
-        words[c] = load_words_tail(run.codes[c] + k, bytes);
-      }
-    }
+    load_columns(run, k, bytes, words);
     transpose(words);
     for (int64_t i = 0; i < bytes; i += kQuad) {
       IVec rows[kRows];
@@ -114,8 +113,13 @@ void decode_word_panel(const LinearProblem& problem, const LinearArgs& args,
         lanes = {load(scales.scale + group * kPanelColumns + half),
                  load(scales.shift + group * kPanelColumns + half)};
       }
-      decode_word_run<kType, Words>(
-          run, count, lanes, panel + k / Words::kWordK * kPanelColumns + half);
+      uint32_t* out = panel + k / Words::kWordK * kPanelColumns;
+      if constexpr (kStoresRuns<Words>) {
+        Words::template decode_run<kType>(run, count,
+                                          out + half * Words::kRunWords);
+      } else {
+        decode_word_run<kType, Words>(run, count, lanes, out + half);
+      }
       k += count;
     }
   }
@@ -124,6 +128,7 @@ void decode_word_panel(const LinearProblem& problem, const LinearArgs& args,
 /// Zeros from a panel's last quad up to a multiple of `pad_k`.
 template <typename Words>
 void pad_panel(int64_t depth, int64_t pad_k, uint32_t* panel) {
+  if constexpr (kStoresRuns<Words>) return;
   constexpr int64_t kColumns = kPanelColumns / Words::kWordK;
   const int64_t end = round_up(depth, pad_k) * kColumns;
   for (int64_t i = round_up(depth, kQuad) * kColumns; i < end; i += kLanes) {

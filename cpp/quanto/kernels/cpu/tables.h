@@ -70,5 +70,7 @@ LinearTable linear_avx512_bf16();
 LinearTable linear_amx_bf16(bool has_int8);
 LinearTable linear_neon();
 LinearTable linear_neon_dotprod();
+/// What neon_dotprod lacks: products of matrices.
+LinearTable linear_neon_i8mm();
 
 }  // namespace quanto::kernels

@@ -27,6 +27,8 @@ namespace {
 #define QUANTO_FOR_ISA(name) name##_avx_vnni
 #elif defined(QUANTO_ISA_AVX2)
 #define QUANTO_FOR_ISA(name) name##_avx2
+#elif defined(QUANTO_ISA_NEON_I8MM)
+#define QUANTO_FOR_ISA(name) name##_neon_i8mm
 #elif defined(QUANTO_ISA_NEON_DOTPROD)
 #define QUANTO_FOR_ISA(name) name##_neon_dotprod
 #elif defined(QUANTO_ISA_NEON)
