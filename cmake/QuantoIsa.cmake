@@ -8,6 +8,9 @@ else()
   set(QUANTO_VECTOR_ISAS neon neon_dotprod neon_i8mm)
 endif()
 set(QUANTO_ISAS ref ${QUANTO_VECTOR_ISAS})
+# All kernels but linear's; the other sets take them from these, which
+# dispatch_test proves, so that their tests are complete with these and ref.
+set(QUANTO_ELEMENTWISE_ISAS avx2 avx512 neon)
 
 set(QUANTO_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(QUANTO_FLAGS_avx_vnni ${QUANTO_FLAGS_avx2} -mavxvnni)

@@ -7,6 +7,8 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <tuple>
 
 #include "quanto/kernels/ref/ref.h"
 
@@ -81,6 +83,68 @@ TEST(DispatchTest, EveryTableIsCompleteAndTakesEveryProblem) {
       EXPECT_NE(variant.run, nullptr);
     }
   }
+}
+
+const KernelTable* find_table(std::string_view isa) {
+  for (const KernelTable* table : available_kernels()) {
+    if (table->isa == isa) return table;
+  }
+  return nullptr;
+}
+
+struct Extension {
+  std::string_view isa;
+  std::string_view of;
+};
+
+/// Calls body(table, table that it extends) for those that are available.
+template <size_t kCount, typename Body>
+void for_each_extension(const Extension (&extensions)[kCount], Body body) {
+  for (const Extension& extension : extensions) {
+    const KernelTable* table = find_table(extension.isa);
+    const KernelTable* base = find_table(extension.of);
+    if (table == nullptr) continue;
+    ASSERT_NE(base, nullptr) << extension.of;
+    body(*table, *base);
+  }
+}
+
+/// What is compiled for QUANTO_ELEMENTWISE_ISAS.
+auto elementwise(const KernelTable& t) {
+  return std::tie(t.absmax, t.min_max, t.quantize_symmetric, t.quantize_rows,
+                  t.dequantize_symmetric, t.quantize_affine,
+                  t.dequantize_affine, t.pack, t.unpack, t.conv);
+}
+
+/// What the build relies on where it runs the tests of these kernels for some
+/// instruction sets only.
+TEST(DispatchTest, ExtensionsShareElementwiseKernels) {
+  constexpr Extension kExtensions[] = {{"avx_vnni", "avx2"},
+                                       {"avx512_bf16", "avx512"},
+                                       {"amx_bf16", "avx512"},
+                                       {"neon_dotprod", "neon"},
+                                       {"neon_i8mm", "neon"}};
+  for_each_extension(kExtensions,
+                     [](const KernelTable& table, const KernelTable& base) {
+                       EXPECT_EQ(elementwise(table), elementwise(base));
+                     });
+}
+
+/// The same of those that keep all of another's linear kernels, in its order,
+/// behind their own.
+TEST(DispatchTest, ExtensionsKeepLinearKernels) {
+  constexpr Extension kExtensions[] = {{"amx_bf16", "avx512_bf16"},
+                                       {"neon_i8mm", "neon_dotprod"}};
+  for_each_extension(
+      kExtensions, [](const KernelTable& table, const KernelTable& base) {
+        ASSERT_GT(table.linear_count, base.linear_count);
+        const LinearVariant* kept =
+            table.linear + table.linear_count - base.linear_count;
+        for (int64_t i = 0; i < base.linear_count; ++i) {
+          EXPECT_EQ(kept[i].run, base.linear[i].run);
+          EXPECT_EQ(kept[i].supports, base.linear[i].supports);
+        }
+      });
 }
 
 TEST(PlanLinearTest, TakesTheFirstVariantThatSupportsTheProblem) {
