@@ -31,8 +31,8 @@ TIDY_SOURCES = $(shell git ls-files --cached --others --exclude-standard \
 help:
 	@echo "make demo [MODEL=smollm2|tiny|DIR]  quantize a language model: sizes, accuracy, speed"
 	@echo "make test                           lint, build, and all C++ and Python tests"
-	@echo "make lint | tidy | test-cpp | test-python | test-sdk   the parts of it"
-	@echo "make test-aarch64                   core and kernels for aarch64, emulated (g++-aarch64-linux-gnu, qemu-user)"
+	@echo "make lint | tidy | test-cpp | test-python | test-sdk | test-aarch64   the parts of it"
+	@echo "make test-aarch64 [ARGS=--all]      core and kernels for aarch64, emulated: the part in make test, or all cases"
 	@echo "make format                         format C++ and Python in place"
 	@echo "make bench [ARGS=...]               kernels beside torch and the peers"
 	@echo "make bench-kernels [ARGS=...]       kernels beside the limits of the machine, measured in the same run"
@@ -47,7 +47,7 @@ help:
 demo: $(VENV)/.extras build
 	$(BIN)/python -m examples.demo --model $(MODEL)
 
-test: lint tidy test-cpp test-python test-sdk fuzz-minute
+test: lint tidy test-cpp test-python test-sdk test-aarch64 fuzz-minute
 
 # The virtual environment, with torch and the tools of pyproject.toml's extras.
 $(VENV)/.torch:
@@ -81,7 +81,7 @@ test-sdk: build
 # What this machine is not: cross-compiled, and run under qemu-user.
 test-aarch64: $(VENV)/.extras
 	@scripts/system_packages.sh
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test_aarch64.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test_aarch64.sh $(ARGS)
 
 lint: $(VENV)/.extras
 	$(BIN)/ruff check .

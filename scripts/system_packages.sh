@@ -2,6 +2,9 @@
 # Makes sure that Debian's headers the build needs are there, and pkg-config,
 # which finds RE2: installs what is missing when it may (as root, or with sudo
 # that asks nothing), else prints the one line to run and fails.
+#
+#   system_packages.sh           for the build
+#   system_packages.sh aarch64   and to cross-compile it and run it emulated
 set -euo pipefail
 
 packages=(libfmt-dev libgtest-dev libbenchmark-dev nlohmann-json3-dev
@@ -17,6 +20,10 @@ for i in "${!packages[@]}"; do
   fi
 done
 command -v pkg-config >/dev/null || missing+=(pkgconf)
+if [ "${1:-}" = aarch64 ]; then
+  command -v aarch64-linux-gnu-g++ >/dev/null || missing+=(g++-aarch64-linux-gnu)
+  command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 install="apt-get install -y --no-install-recommends ${missing[*]}"
