@@ -21,16 +21,31 @@ namespace {
 /// whose codes are held at a time.
 constexpr int64_t kGrainElements = 16384;
 
-/// The weight and the state of one search.
+/// The weight and the state of one search; shifts are of `dtype`.
 struct Search {
   const void* base;
   DType dtype;
   GroupLayout layout;
   int bits;
   const unsigned char* scale;
-  std::vector<unsigned char> shift;  ///< of dtype
-  std::vector<double> row_errors;    ///< sum of |w - dequantized|
-  std::vector<float> next_shift;
+  std::vector<unsigned char> shift;
+  std::vector<unsigned char> next_shift;
+  std::vector<double> row_errors;  ///< sum of |w - dequantized|
+};
+
+/// The proximal operator of the l_p norm: |e| less |e|^exponent * inverse_beta,
+/// but at least 0, with the sign of e.
+struct Shrinkage {
+  float exponent;
+  float inverse_beta;
+  float nothing_below;  ///< smaller errors become 0, without a power
+
+  Shrinkage(float lp_norm, float beta)
+      : exponent(lp_norm - 1.0F),
+        inverse_beta(1.0F / beta),
+        // |e| = |e|^(p - 1) / beta, less a thousand times what power() may err.
+        nothing_below(0.999F *
+                      std::pow(inverse_beta, 1.0F / (2.0F - lp_norm))) {}
 };
 
 /// Elements of a row that are worked on together, in loops of fixed length that
@@ -78,46 +93,32 @@ QUANTO_INLINE float power(float x, float exponent) {
   return exp * std::bit_cast<float>((k + 127) << 23);
 }
 
-/// Sums of the first `count` elements, in eight interleaved parts.
-QUANTO_INLINE double sum(const Block& values, int count) {
-  std::array<double, 8> parts{};
-  int i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (size_t lane = 0; lane < 8; ++lane) {
-      parts[lane] += static_cast<double>(values[static_cast<size_t>(i) + lane]);
+/// Sums in interleaved parts, so that they are the same however wide a vector
+/// is: of floats within a block, of doubles from block to block.
+constexpr size_t kParts = 16;
+using Sums = std::array<double, kParts>;
+
+QUANTO_INLINE void add(const Block& values, Sums& sums) {
+  std::array<float, kParts> parts{};
+  for (size_t i = 0; i < kBlock; i += kParts) {
+    for (size_t part = 0; part < kParts; ++part) {
+      parts[part] += values[i + part];
     }
   }
-  for (; i < count; ++i)
-    parts[0] += static_cast<double>(values[static_cast<size_t>(i)]);
-  return std::accumulate(parts.begin(), parts.end(), 0.0);
+  for (size_t part = 0; part < kParts; ++part) {
+    sums[part] += static_cast<double>(parts[part]);
+  }
 }
 
-struct RowSums {
-  double error = 0.0;
-  double shift = 0.0;
-};
-
-/// The block's error under the current shift, and the shifts that would make
-/// each element exact once the shrunk error (the proximal operator of the l_p
-/// norm, the sign kept) is taken out of the weight: scale * q - (w - shrunk).
-QUANTO_CLONES RowSums refine(const Block& w, const Block& q, int count,
-                             float step, float offset, float exponent,
-                             float inverse_beta) {
-  Block errors, shifts;
-  for (size_t i = 0; i < kBlock; ++i) {
-    const float scaled = step * q[i];
-    const float e = w[i] - (scaled - offset);
-    const float magnitude = std::fabs(e);
-    const float rest = magnitude - inverse_beta * power(magnitude, exponent);
-    const float shrunk = std::copysign(rest > 0.0F ? rest : 0.0F, e);
-    errors[i] = magnitude;
-    shifts[i] = scaled - (w[i] - shrunk);
+QUANTO_INLINE double total(Sums sums) {
+  for (size_t half = kParts / 2; half > 0; half /= 2) {
+    for (size_t part = 0; part < half; ++part) sums[part] += sums[part + half];
   }
-  return {sum(errors, count), sum(shifts, count)};
+  return sums[0];
 }
 
 /// The first `count` elements at `base`, finite ones, and their codes.
-QUANTO_CLONES void widen(const unsigned char* base, DType dtype,
+QUANTO_INLINE void widen(const unsigned char* base, DType dtype,
                          const uint8_t* codes, size_t count, Block& w,
                          Block& q) {
   if (count < kBlock) w = q = {};
@@ -145,28 +146,66 @@ QUANTO_CLONES void widen(const unsigned char* base, DType dtype,
   for (size_t i = 0; i < kBlock; ++i) q[i] = static_cast<float>(bytes[i]);
 }
 
+/// w less its error where that is not shrunk to nothing.
+QUANTO_INLINE void take_out(const Shrinkage& shrinkage, const Block& errors,
+                            Block& w) {
+  int any = 0;
+  for (const float e : errors) {
+    any |= std::fabs(e) < shrinkage.nothing_below ? 0 : 1;
+  }
+  if (any == 0) return;
+  for (size_t i = 0; i < kBlock; ++i) {
+    const float magnitude = std::fabs(errors[i]);
+    const float rest = magnitude - shrinkage.inverse_beta *
+                                       power(magnitude, shrinkage.exponent);
+    w[i] -= std::copysign(rest > 0.0F ? rest : 0.0F, errors[i]);
+  }
+}
+
+struct RowSums {
+  double error;
+  double shift;
+};
+
+/// A row's error under the current shift, `offset`, and the shifts that would
+/// make each element exact once its shrunk error is taken out of the weight:
+/// step * q - (w - shrunk).
+QUANTO_CLONES RowSums refine(const unsigned char* base, DType dtype,
+                             const uint8_t* codes, size_t width, float step,
+                             float offset, const Shrinkage& shrinkage) {
+  const auto size = static_cast<size_t>(size_of(dtype));
+  Sums error{}, shift{};
+  Block w, q, values;
+  for (size_t begin = 0; begin < width; begin += kBlock) {
+    const size_t count = std::min<size_t>(kBlock, width - begin);
+    widen(base + begin * size, dtype, codes + begin, count, w, q);
+    for (size_t i = 0; i < kBlock; ++i) {
+      q[i] *= step;
+      values[i] = w[i] - (q[i] - offset);
+    }
+    take_out(shrinkage, values, w);
+    for (float& e : values) e = std::fabs(e);
+    for (size_t i = count; i < kBlock; ++i) values[i] = 0.0F;
+    add(values, error);
+    for (size_t i = 0; i < kBlock; ++i) values[i] = q[i] - w[i];
+    for (size_t i = count; i < kBlock; ++i) values[i] = 0.0F;
+    add(values, shift);
+  }
+  return {total(error), total(shift)};
+}
+
 /// One group row, its elements and codes one after the other: its error, and
 /// the mean of the shifts for next_shift.
 void refine_row(Search& search, int64_t row, const unsigned char* base,
-                const uint8_t* codes, float exponent, float inverse_beta) {
+                const uint8_t* codes, const Shrinkage& shrinkage) {
   const int64_t width = search.layout.group_size;
-  const int64_t size = size_of(search.dtype);
-  const float step = load(search.scale, search.dtype, row);
-  const float offset = load(search.shift.data(), search.dtype, row);
-  RowSums sums;
-  Block w, q;
-  for (int64_t begin = 0; begin < width; begin += kBlock) {
-    const int64_t count = std::min<int64_t>(kBlock, width - begin);
-    widen(base + begin * size, search.dtype, codes + begin,
-          static_cast<size_t>(count), w, q);
-    const RowSums part = refine(w, q, static_cast<int>(count), step, offset,
-                                exponent, inverse_beta);
-    sums.error += part.error;
-    sums.shift += part.shift;
-  }
+  const RowSums sums =
+      refine(base, search.dtype, codes, static_cast<size_t>(width),
+             load(search.scale, search.dtype, row),
+             load(search.shift.data(), search.dtype, row), shrinkage);
   search.row_errors[static_cast<size_t>(row)] = sums.error;
-  search.next_shift[static_cast<size_t>(row)] =
-      static_cast<float>(sums.shift / static_cast<double>(width));
+  store(search.next_shift.data(), search.dtype, row,
+        static_cast<float>(sums.shift / static_cast<double>(width)));
 }
 
 /// The elements of `count` group rows, one row after the other: where they lie
@@ -191,8 +230,8 @@ const unsigned char* rows_of(const Search& search, int64_t first, int64_t count,
 /// Refines rows [begin, end), some at a time, so that their codes stay in the
 /// cache and take no memory worth the name. The codes come from the kernel that
 /// will make the final ones, with the shift as it will be stored.
-void refine_rows(Search& search, int64_t begin, int64_t end, float exponent,
-                 float inverse_beta) {
+void refine_rows(Search& search, int64_t begin, int64_t end,
+                 const Shrinkage& shrinkage) {
   const int64_t width = search.layout.group_size;
   const int64_t size = size_of(search.dtype);
   const int64_t most =
@@ -209,21 +248,21 @@ void refine_rows(Search& search, int64_t begin, int64_t end, float exponent,
         kernels::ShiftKind::kFloat, codes.data(), serial);
     for (int64_t i = 0; i < count; ++i) {
       refine_row(search, first + i, base + i * width * size,
-                 codes.data() + i * width, exponent, inverse_beta);
+                 codes.data() + i * width, shrinkage);
     }
   }
 }
 
 /// Quantizes with the current shift and returns the sum of absolute errors;
 /// next_shift is ready for the following iteration.
-double evaluate(Search& search, float exponent, float inverse_beta,
+double evaluate(Search& search, const Shrinkage& shrinkage,
                 Executor& executor) {
   const int64_t grain =
       std::max<int64_t>(1, kGrainElements / search.layout.group_size);
-  executor.parallel_for(
-      search.layout.rows(), grain, [&](int64_t begin, int64_t end) {
-        refine_rows(search, begin, end, exponent, inverse_beta);
-      });
+  executor.parallel_for(search.layout.rows(), grain,
+                        [&](int64_t begin, int64_t end) {
+                          refine_rows(search, begin, end, shrinkage);
+                        });
   return std::accumulate(search.row_errors.begin(), search.row_errors.end(),
                          0.0);
 }
@@ -244,20 +283,16 @@ void hqq(const void* base, DType dtype, GroupLayout layout, int bits,
                 bits,
                 static_cast<const unsigned char*>(scale),
                 std::vector<unsigned char>(shift_bytes),
-                std::vector<double>(rows),
-                std::vector<float>(rows)};
+                std::vector<unsigned char>(shift_bytes),
+                std::vector<double>(rows)};
   std::memcpy(search.shift.data(), shift, shift_bytes);
 
-  const float exponent = options.lp_norm - 1.0F;
   float beta = options.beta;
-  double best = evaluate(search, exponent, 1.0F / beta, executor);
+  double best = evaluate(search, {options.lp_norm, beta}, executor);
   for (int i = 0; i < options.iterations; ++i) {
-    for (size_t row = 0; row < rows; ++row) {
-      store(search.shift.data(), dtype, static_cast<int64_t>(row),
-            search.next_shift[row]);
-    }
+    search.shift.swap(search.next_shift);
     beta *= options.kappa;
-    const double error = evaluate(search, exponent, 1.0F / beta, executor);
+    const double error = evaluate(search, {options.lp_norm, beta}, executor);
     if (!(error < best)) break;
     best = error;
     std::memcpy(shift, search.shift.data(), shift_bytes);
