@@ -4,9 +4,10 @@
         [--rows 1 16 128 512] [--seconds 0.1]
 
 Sections: `linear` (time of a layer, per number of rows), `quantize` (GB/s of float weights, beside
-a memory copy), `overhead` (one call on a 64 x 64 layer), `block` (a transformer block beside its
-float twin) and `startup` (importing the package). Every library runs in a process of its own, in
-turns with the others; ratios are of neighbouring runs. Writes a JSON file too.
+a memory copy), `hqq` (its search beside the original's), `overhead` (one call on a 64 x 64 layer),
+`block` (a transformer block beside its float twin) and `startup` (importing the package). Every
+library runs in a process of its own, in turns with the others; ratios are of neighbouring runs.
+Writes a JSON file too.
 """
 
 import argparse
@@ -21,14 +22,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from . import block, machine, startup, tables
+from . import block, hqq, machine, startup, tables
 from .case import Case, Layer
 from .client import Worker, WorkerDied
 from .record import Record
 
 QTYPES = ("qint8", "qfloat8", "qint4", "qint2")
 DTYPES = ("float32", "bfloat16")
-SECTIONS = ("linear", "quantize", "overhead", "block", "startup")
+SECTIONS = ("linear", "quantize", "hqq", "overhead", "block", "startup")
 PROBE = Path("build/wheel/benchmarks/quanto_probe")
 SMALL = 64
 """Features of the layer whose calls are mostly overhead."""
@@ -181,6 +182,12 @@ def main() -> None:
     if "quantize" in args.sections:
         results["quantize"] = quantize_section(args, workers)
         print(tables.quantize(results["quantize"], limits), flush=True)
+    if "hqq" in args.sections:
+        results["hqq"] = []
+        size = features(args.sizes[-1])
+        for searches in hqq.measure(workers, args.dtypes, *size, args.rounds):
+            print(hqq.tables(searches), flush=True)
+            results["hqq"] += map(asdict, searches)
     if "overhead" in args.sections:
         results["overhead"] = []
         for records in overhead_section(args, workers):

@@ -29,6 +29,8 @@ Call = Callable[[], Any]
 MOST_COPIES = 2048
 """Of one layer: beyond, Python's objects would take more memory than the weights."""
 
+HQQ_GROUP = 128
+
 
 class Bench:
     """Layers by key, and the calls that were prepared on them."""
@@ -118,6 +120,20 @@ class Bench:
         copied = time.perf_counter()
         self._quantize_by(layer, qtype, optimizer)
         return {"copy": copied - start, "seconds": time.perf_counter() - copied}
+
+    def hqq(self, dtype: str, deviation: float, iterations: int, n: int, k: int) -> dict[str, Any]:
+        """Seconds of HQQ's search on one weight, and the mean error of what it finds."""
+        weight = torch.empty(n, k, dtype=getattr(torch, dtype))
+        weight.normal_(0, deviation, generator=torch.Generator().manual_seed(0))
+        search = self.library.HqqOptimizer(iters=iterations)
+        search(weight[:1], self.library.qint4, 0, HQQ_GROUP)  # what it compiles, it compiles here
+        wall, cpu = time.perf_counter(), time.process_time()
+        scale, shift = search(weight, self.library.qint4, 0, HQQ_GROUP)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        groups = weight.view(-1, HQQ_GROUP)
+        codes = ((groups + shift) / scale).round_().clamp_(0, 15)
+        error = (scale * codes - shift - groups).abs().mean(dtype=torch.float32)
+        return {"wall": wall, "cpu": cpu, "mean_error": error.item()}
 
     def _layer(self, qtype: str | None, dtype: torch.dtype, n: int, k: int) -> Any:
         layer = torch.nn.Linear(k, n, bias=False, dtype=dtype).eval().requires_grad_(False)
