@@ -86,21 +86,16 @@ def convolution_bound(
     dtype: torch.dtype,
     magnitude: torch.Tensor,
     geometry: tuple[list[int], list[int], list[int], int],
-    *,
-    rounded: bool = False,
 ) -> torch.Tensor:
     """`matmul_bound` of a convolution: K is the number of elements of one output's weight.
 
-    One more eps32 for a bias and a scale of activations, which K of few taps does not cover. With
-    `rounded` the weight is rounded to `dtype` on the way.
+    One more eps32 for a bias and a scale of activations, which K of few taps does not cover.
     """
     conv2d = torch.nn.functional.conv2d
     wide = None if bias is None else bias.double()
     exact = conv2d(x.double(), w.double(), wide, *geometry)
     terms = conv2d(x.double().abs(), magnitude, None if wide is None else wide.abs(), *geometry)
     summed = (w[0].numel() + 3) * _EPS[torch.float32] * terms
-    if rounded:
-        summed = summed + input_rounding(terms, dtype)
     return summed + _EPS[dtype] * (exact.abs() + summed)
 
 

@@ -29,6 +29,7 @@ struct ConvProblem {
   DType dtype;             ///< of the input: `activation`, or codes
   InputScale input_scale;  ///< kRow: one for each image
   DType activation;        ///< of the output
+  DType taps_dtype = DType::kFloat32;
 
   /// Taps of one output.
   [[nodiscard]] int64_t taps() const { return channels * kernel.y * kernel.x; }
@@ -38,21 +39,29 @@ struct ConvProblem {
 constexpr int64_t kConvOutputs = 4;
 
 /// Contiguous planes: input [images][groups * channels], output [images]
-/// [groups * outputs]. `taps` are those of blocks of kConvOutputs outputs of a
-/// group, the last with what is left: [groups][block][taps][outputs of the
-/// block]. `scale` and `bias` have a value for each output of all groups.
+/// [groups * outputs]. `scale` and `bias` have a value for each output of all
+/// groups.
 struct ConvArgs {
   const void* input;
   const float* input_scale;  ///< none, 1 or `images` values
-  const float* taps;
+  const void* taps;
   const float* scale;
   const float* bias;  ///< or null
   void* output;
 };
 
 /// output = sum * scale * input_scale + bias, each step rounded to fp32, the
-/// result to `activation`. The sum is a chain of fused multiply-adds over
-/// channels, kernel rows and kernel columns, in this order, zeros of the
-/// padding included: every instruction set gives the same.
+/// result to `activation`.
+///
+/// `conv`: `taps` are fp32, those of blocks of kConvOutputs outputs of a group,
+/// the last with what is left: [groups][block][taps][outputs of the block]. The
+/// sum is a chain of fused multiply-adds over channels, kernel rows and kernel
+/// columns, in this order, zeros of the padding included: every instruction set
+/// gives the same.
+///
+/// `conv_tiles`: input and output are bfloat16, a group has an even number of
+/// channels. `taps` are [groups][outputs][taps] of `taps_dtype`, fp32 rounded
+/// to bfloat16. Sums are of fp32, in any order; what is left below 2^-125 of an
+/// input or a tap may be lost.
 
 }  // namespace quanto::kernels

@@ -57,6 +57,24 @@ bool sums_planes(const ConvGeometry& conv, LinearProblem problem) {
          kernels::plan_linear(kernels::kernels(), problem).name == "panel";
 }
 
+/// Channels of a group up to which most of a tile would be empty.
+constexpr int64_t kFewChannels = 16;
+/// Pixels that pay for rounding packed weights, as rows of a linear layer do.
+constexpr int64_t kFewestPixels = 96;
+
+/// Whether conv2d_in_tiles takes it. Packed weights are then rounded to
+/// bfloat16, as a linear layer's are.
+bool fills_tiles(const ConvGeometry& conv, const LinearProblem& problem) {
+  return kernels::kernels().conv_tiles != nullptr &&
+         problem.input == DType::kBFloat16 &&
+         (problem.shift == kernels::ShiftKind::kNone ||
+          problem.scale == DType::kBFloat16) &&
+         conv.group_outputs() > kFewOutputs &&
+         conv.group_channels() > kFewChannels &&
+         conv.group_channels() % 2 == 0 && problem.n * problem.k <= kMostTaps &&
+         conv.output_pixels() >= kFewestPixels;
+}
+
 SmallShape result_shape(const ConvGeometry& conv) {
   SmallShape shape;
   if (conv.batched) shape.push(conv.images);
@@ -94,6 +112,7 @@ Tensor conv2d(const Activations& activations, const Weight& weight,
                       bias ? row.const_data_ptr() : nullptr,
                       shape.sizes()};
   TorchExecutor executor;
+  if (fills_tiles(conv, problem)) return conv2d_in_tiles(call, executor);
   const bool direct = sums_planes(conv, problem);
   return (direct ? conv2d_direct : conv2d_by_tiles)(call, executor);
 }

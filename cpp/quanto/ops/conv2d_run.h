@@ -32,4 +32,7 @@ Tensor conv2d_by_tiles(const ConvCall& call, Executor& executor);
 /// all at once, the patches never exist.
 Tensor conv2d_direct(const ConvCall& call, Executor& executor);
 
+/// The same in tile registers, of bfloat16.
+Tensor conv2d_in_tiles(const ConvCall& call, Executor& executor);
+
 }  // namespace quanto::ops

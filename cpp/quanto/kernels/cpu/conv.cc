@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/conv.h"
 
+#include "quanto/kernels/cpu/conv_output.h"
 #include "quanto/kernels/cpu/conv_planes.h"
 #include "quanto/kernels/cpu/conv_sums.h"
 #include "quanto/kernels/cpu/tables.h"
@@ -21,7 +22,7 @@ struct BandMemory {
   /// vectors, up to one past the last.
   BandMemory(const ConvProblem& problem, const BandPlan& plan,
              Executor& executor) {
-    const int64_t plane_floats = problem.channels * plan.channel_floats();
+    const int64_t plane_floats = problem.channels * plan.channel_floats;
     const int64_t sum_floats = kConvOutputs * sums_stride(problem, plan);
     const int64_t taps = problem.taps();
     const int64_t floats = plane_floats + kLanes + sum_floats;
@@ -60,44 +61,24 @@ class Bands {
     const int64_t first = index % plan_.count * plan_.rows;
     const int64_t rows = smaller(plan_.rows, problem_.output.y - first);
     const int64_t group = index / plan_.count;  // of all images
-    planes_.write(group * problem_.channels, first, memory_.planes);
+    planes_.write(group * problem_.channels, 1, first, memory_.planes);
     for (int64_t o = 0; o < problem_.outputs; o += kConvOutputs) {
       const int64_t width = smaller(kConvOutputs, problem_.outputs - o);
       const int64_t output = group % problem_.groups * problem_.outputs + o;
       const int64_t stride = BandMemory::sums_stride(problem_, plan_);
-      sum_planes(memory_.planes, memory_.offsets, problem_.taps(),
-                 args_.taps + output * problem_.taps(), width,
-                 plan_.sums(problem_, rows), stride, memory_.sums);
+      sum_planes(
+          memory_.planes, memory_.offsets, problem_.taps(),
+          static_cast<const float*>(args_.taps) + output * problem_.taps(),
+          width, plan_.sums(problem_, rows), stride, memory_.sums);
       for (int64_t i = 0; i < width; ++i) {
-        store_rows(group / problem_.groups, output + i, first, rows,
-                   memory_.sums + i * stride);
+        store_rows<kActivation>(problem_, args_, plan_.pitch,
+                                group / problem_.groups, output + i, first,
+                                rows, memory_.sums + i * stride);
       }
     }
   }
 
  private:
-  void store_rows(int64_t image, int64_t output, int64_t first, int64_t rows,
-                  const float* sums) const {
-    const bool codes = problem_.input_scale != InputScale::kNone;
-    const bool row = problem_.input_scale == InputScale::kRow;
-    const Vec by = broadcast(args_.scale[output]);
-    const Vec scale =
-        broadcast(codes ? args_.input_scale[row ? image : 0] : 1.0F);
-    const Vec bias = broadcast(args_.bias == nullptr ? 0 : args_.bias[output]);
-    const int64_t plane = image * problem_.groups * problem_.outputs + output;
-    int64_t at = (plane * problem_.output.y + first) * problem_.output.x;
-    for (int64_t r = 0; r < rows; ++r) {
-      for_each_vector(problem_.output.x, [&](int64_t i, auto lanes) {
-        Vec value = mul(Element<DType::kFloat32>::load(sums, i, lanes), by);
-        value = mul(value, scale);
-        if (args_.bias != nullptr) value = add(value, bias);
-        Element<kActivation>::store(args_.output, at + i, value, lanes);
-      });
-      at += problem_.output.x;
-      sums += plan_.pitch;
-    }
-  }
-
   const ConvProblem& problem_;
   const ConvArgs& args_;
   const BandPlan& plan_;

@@ -43,11 +43,9 @@ struct BandPlan {
   int64_t phase_rows;  ///< of a channel
   int64_t pitch;       ///< of the rows of a phase, and of the sums
   Pair phases;
+  int64_t channel_floats;  ///< from channel to channel
 
   [[nodiscard]] int64_t phase_floats() const { return phase_rows * pitch; }
-  [[nodiscard]] int64_t channel_floats() const {
-    return phases.y * phases.x * phase_floats();
-  }
   /// Sums of `band_rows` rows, those between the rows included.
   [[nodiscard]] int64_t sums(const ConvProblem& problem,
                              int64_t band_rows) const {
@@ -58,7 +56,7 @@ struct BandPlan {
                                int64_t y, int64_t x) const {
     const int64_t down = y * problem.dilation.y;
     const int64_t right = x * problem.dilation.x;
-    return channel * channel_floats() +
+    return channel * channel_floats +
            (down % problem.stride.y * phases.x + right % problem.stride.x) *
                phase_floats() +
            down / problem.stride.y * pitch + right / problem.stride.x;
@@ -81,6 +79,7 @@ inline BandPlan plan_bands(const ConvProblem& problem) {
   plan.count = ceil_div(problem.output.y, rows);
   plan.rows = ceil_div(problem.output.y, plan.count);
   plan.phase_rows = plan.rows + below;
+  plan.channel_floats = plan.phases.y * plan.phases.x * plan.phase_floats();
   return plan;
 }
 
@@ -113,14 +112,15 @@ class BandPlanes {
   BandPlanes(const ConvProblem& problem, const BandPlan& plan, Load load)
       : problem_(problem), plan_(plan), load_(load) {}
 
-  /// The group's planes start with input plane `plane`.
-  void write(int64_t plane, int64_t first_row, float* out) const {
+  /// The group's planes start with input plane `plane`, and are `step` apart.
+  void write(int64_t plane, int64_t step, int64_t first_row, float* out) const {
     const int64_t top = first_row * problem_.stride.y - problem_.padding.y;
-    for (int64_t c = plane; c < plane + problem_.channels; ++c) {
+    for (int64_t c = 0; c < problem_.channels; ++c) {
+      float* phase = out + c * plan_.channel_floats;
       for (int64_t y = 0; y < plan_.phases.y; ++y) {
         for (int64_t x = 0; x < plan_.phases.x; ++x) {
-          write_phase(c, top + y, x - problem_.padding.x, out);
-          out += plan_.phase_floats();
+          write_phase(plane + c * step, top + y, x - problem_.padding.x, phase);
+          phase += plan_.phase_floats();
         }
       }
     }

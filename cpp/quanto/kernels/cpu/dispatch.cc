@@ -23,17 +23,22 @@ namespace {
 
 #if defined(__x86_64__)
 ElementwiseTable elementwise_avx2() {
-  return {reduce_avx2(), quantize_avx2(), dequantize_avx2(), pack_avx2(),
-          conv_avx2()};
+  return {reduce_avx2(), quantize_avx2(), dequantize_avx2(),
+          pack_avx2(),   conv_avx2(),     nullptr};
 }
 ElementwiseTable elementwise_avx512() {
   return {reduce_avx512(), quantize_avx512(), dequantize_avx512(),
-          pack_avx512(), conv_avx512()};
+          pack_avx512(),   conv_avx512(),     nullptr};
+}
+ElementwiseTable elementwise_amx() {
+  ElementwiseTable table = elementwise_avx512();
+  table.conv_tiles = conv_amx_bf16();
+  return table;
 }
 #elif defined(__aarch64__)
 ElementwiseTable elementwise_neon() {
-  return {reduce_neon(), quantize_neon(), dequantize_neon(), pack_neon(),
-          conv_neon()};
+  return {reduce_neon(), quantize_neon(), dequantize_neon(),
+          pack_neon(),   conv_neon(),     nullptr};
 }
 #endif
 
@@ -44,7 +49,7 @@ class Registry {
   Registry() {
 #if defined(__x86_64__)
     if (has_avx2() && has_avx512_bf16() && may_use_amx_bf16()) {
-      add("amx_bf16", elementwise_avx512(),
+      add("amx_bf16", elementwise_amx(),
           {linear_amx_bf16(has_amx_int8()), linear_avx512_bf16()});
     }
     if (has_avx2() && has_avx512_bf16()) {
@@ -132,6 +137,7 @@ class Registry {
         .pack = elementwise.pack.pack,
         .unpack = elementwise.pack.unpack,
         .conv = elementwise.conv,
+        .conv_tiles = elementwise.conv_tiles,
         .linear = variants.data(),
         .linear_count = static_cast<int64_t>(variants.size()),
     }));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "quanto/kernels/cpu/amx_config.h"
 #include "quanto/kernels/cpu/linear_word_pairs.h"
 
 // bfloat16 pairs or bytes multiplied in AMX tiles: two by two accumulators of
@@ -9,22 +10,7 @@
 namespace quanto::kernels {
 namespace {
 
-/// Rows of a tile register, and dwords of one of its rows.
-constexpr int64_t kAmxRows = 16;
-constexpr int64_t kAmxWidth = 16;
-constexpr int64_t kAmxTile = kAmxRows * kAmxWidth;
 constexpr int64_t kPanelStride = kPanelColumns * 4;
-
-/// What LDTILECFG reads: eight tile registers of 16 rows of 64 bytes. Constant
-/// data, because the intrinsic does not say that all of it is read.
-struct AmxConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-alignas(64) constexpr AmxConfig kAmxConfig;
 
 /// [k / 32][term][rows, up to 16 or 32][32 k] of bfloat16 pairs, zeros past the
 /// last row and k.

@@ -35,6 +35,7 @@ struct ElementwiseTable {
   DequantizeTable dequantize;
   PackTable pack;
   Conv conv;
+  Conv conv_tiles;
 };
 
 struct LinearTable {
@@ -61,6 +62,8 @@ PackTable pack_neon();
 Conv conv_avx2();
 Conv conv_avx512();
 Conv conv_neon();
+/// In tile registers.
+Conv conv_amx_bf16();
 
 LinearTable linear_avx2();
 LinearTable linear_avx_vnni();

@@ -60,7 +60,9 @@ float sum_at(const ConvProblem& problem, const ConvArgs& args,
         problem, args, first + channel,
         y * problem.stride.y + i * problem.dilation.y - problem.padding.y,
         x * problem.stride.x + j * problem.dilation.x - problem.padding.x);
-    sum = std::fma(value, plane.tap(problem, args.taps, tap), sum);
+    sum = std::fma(
+        value, plane.tap(problem, static_cast<const float*>(args.taps), tap),
+        sum);
   }
   return sum;
 }

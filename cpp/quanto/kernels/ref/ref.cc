@@ -24,6 +24,7 @@ constexpr KernelTable kTable = {
     .pack = ref::pack,
     .unpack = ref::unpack,
     .conv = ref::conv,
+    .conv_tiles = nullptr,
     .linear = &kLinear,
     .linear_count = 1,
 };
