@@ -3,6 +3,7 @@
 
 #include "quanto/kernels/cpu/conv_output.h"
 #include "quanto/kernels/cpu/conv_planes.h"
+#include "quanto/kernels/cpu/conv_rows.h"
 #include "quanto/kernels/cpu/conv_sums.h"
 #include "quanto/kernels/cpu/tables.h"
 
@@ -62,23 +63,38 @@ class Bands {
     const int64_t rows = smaller(plan_.rows, problem_.output.y - first);
     const int64_t group = index / plan_.count;  // of all images
     planes_.write(group * problem_.channels, 1, first, memory_.planes);
+    if (rows_pay(problem_, plan_, rows)) {
+      const int64_t output = group % problem_.groups;
+      sum_rows(problem_, plan_, memory_.planes, memory_.offsets, taps(output),
+               rows, memory_.sums);
+      store(group, output, first, rows, row_sums_pitch(problem_), memory_.sums);
+      return;
+    }
     for (int64_t o = 0; o < problem_.outputs; o += kConvOutputs) {
       const int64_t width = smaller(kConvOutputs, problem_.outputs - o);
       const int64_t output = group % problem_.groups * problem_.outputs + o;
       const int64_t stride = BandMemory::sums_stride(problem_, plan_);
-      sum_planes(
-          memory_.planes, memory_.offsets, problem_.taps(),
-          static_cast<const float*>(args_.taps) + output * problem_.taps(),
-          width, plan_.sums(problem_, rows), stride, memory_.sums);
+      sum_planes(memory_.planes, memory_.offsets, problem_.taps(), taps(output),
+                 width, plan_.sums(problem_, rows), stride, memory_.sums);
       for (int64_t i = 0; i < width; ++i) {
-        store_rows<kActivation>(problem_, args_, plan_.pitch,
-                                group / problem_.groups, output + i, first,
-                                rows, memory_.sums + i * stride);
+        store(group, output + i, first, rows, plan_.pitch,
+              memory_.sums + i * stride);
       }
     }
   }
 
  private:
+  /// Those of the block that starts with an output.
+  [[nodiscard]] const float* taps(int64_t output) const {
+    return static_cast<const float*>(args_.taps) + output * problem_.taps();
+  }
+
+  void store(int64_t group, int64_t output, int64_t first, int64_t rows,
+             int64_t pitch, const float* sums) const {
+    store_rows<kActivation>(problem_, args_, pitch, group / problem_.groups,
+                            output, first, rows, sums);
+  }
+
   const ConvProblem& problem_;
   const ConvArgs& args_;
   const BandPlan& plan_;
