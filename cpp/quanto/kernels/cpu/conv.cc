@@ -12,6 +12,32 @@ namespace {
 
 /// Multiplications that are worth a thread.
 constexpr int64_t kConvThreadWork = int64_t{1} << 16;
+/// Floats of planes that stay in the first cache beside taps.
+constexpr int64_t kPartFloats = int64_t{1} << 13;
+/// Taps that pay for taking sums from memory and back.
+constexpr int64_t kPartTaps = 128;
+/// Floats of sums that stay in the second cache beside planes.
+constexpr int64_t kSumFloats = int64_t{1} << 15;
+
+/// How a band's sums are cut: `channels` for `outputs` of a group, then the
+/// next channels. More planes than the first cache holds would come from the
+/// second for every block of outputs.
+struct SumPlan {
+  int64_t stride;  ///< from output to output
+  int64_t channels;
+  int64_t outputs;
+};
+
+SumPlan plan_sums(const ConvProblem& problem, const BandPlan& plan) {
+  const int64_t stride = round_up(plan.sums(problem, plan.rows), kLanes);
+  const int64_t places = problem.kernel.y * problem.kernel.x;
+  const int64_t part = kPartFloats / plan.channel_floats;
+  if (problem.channels <= 2 * part || part * places < kPartTaps) {
+    return {stride, problem.channels, kConvOutputs};
+  }
+  const int64_t blocks = larger(1, kSumFloats / (kConvOutputs * stride));
+  return {stride, part, blocks * kConvOutputs};
+}
 
 /// A thread's memory for one band.
 struct BandMemory {
@@ -22,9 +48,9 @@ struct BandMemory {
   /// Takes the executor's scratch. Planes are written and read in whole
   /// vectors, up to one past the last.
   BandMemory(const ConvProblem& problem, const BandPlan& plan,
-             Executor& executor) {
+             const SumPlan& sum_plan, Executor& executor) {
     const int64_t plane_floats = problem.channels * plan.channel_floats;
-    const int64_t sum_floats = kConvOutputs * sums_stride(problem, plan);
+    const int64_t sum_floats = sum_plan.outputs * sum_plan.stride;
     const int64_t taps = problem.taps();
     const int64_t floats = plane_floats + kLanes + sum_floats;
     std::byte* memory =
@@ -40,10 +66,6 @@ struct BandMemory {
                                line % problem.kernel.y, t % problem.kernel.x);
     }
   }
-
-  static int64_t sums_stride(const ConvProblem& problem, const BandPlan& plan) {
-    return round_up(plan.sums(problem, plan.rows), kLanes);
-  }
 };
 
 /// The bands of all images and groups, with a thread's memory.
@@ -55,7 +77,8 @@ class Bands {
       : problem_(problem),
         args_(args),
         plan_(plan),
-        memory_(problem, plan, executor),
+        sum_plan_(plan_sums(problem, plan)),
+        memory_(problem, plan, sum_plan_, executor),
         planes_(problem, plan, load) {}
 
   void run(int64_t index) const {
@@ -70,20 +93,36 @@ class Bands {
       store(group, output, first, rows, row_sums_pitch(problem_), memory_.sums);
       return;
     }
-    for (int64_t o = 0; o < problem_.outputs; o += kConvOutputs) {
-      const int64_t width = smaller(kConvOutputs, problem_.outputs - o);
+    for (int64_t o = 0; o < problem_.outputs; o += sum_plan_.outputs) {
+      const int64_t width = smaller(sum_plan_.outputs, problem_.outputs - o);
       const int64_t output = group % problem_.groups * problem_.outputs + o;
-      const int64_t stride = BandMemory::sums_stride(problem_, plan_);
-      sum_planes(memory_.planes, memory_.offsets, problem_.taps(), taps(output),
-                 width, plan_.sums(problem_, rows), stride, memory_.sums);
+      sum_outputs(output, width, plan_.sums(problem_, rows));
       for (int64_t i = 0; i < width; ++i) {
         store(group, output + i, first, rows, plan_.pitch,
-              memory_.sums + i * stride);
+              memory_.sums + i * sum_plan_.stride);
       }
     }
   }
 
  private:
+  /// The sums of `width` outputs, whole blocks but for the last of the group:
+  /// some channels for all of them, then the next.
+  void sum_outputs(int64_t output, int64_t width, int64_t positions) const {
+    const int64_t places = problem_.kernel.y * problem_.kernel.x;
+    for (int64_t c = 0; c < problem_.channels; c += sum_plan_.channels) {
+      const int64_t count =
+          smaller(sum_plan_.channels, problem_.channels - c) * places;
+      for (int64_t o = 0; o < width; o += kConvOutputs) {
+        const int64_t block = smaller(kConvOutputs, width - o);
+        sum_planes(memory_.planes,
+                   {taps(output + o) + c * places * block,
+                    memory_.offsets + c * places, count, c == 0},
+                   block, positions, sum_plan_.stride,
+                   memory_.sums + o * sum_plan_.stride);
+      }
+    }
+  }
+
   /// Those of the block that starts with an output.
   [[nodiscard]] const float* taps(int64_t output) const {
     return static_cast<const float*>(args_.taps) + output * problem_.taps();
@@ -98,6 +137,7 @@ class Bands {
   const ConvProblem& problem_;
   const ConvArgs& args_;
   const BandPlan& plan_;
+  SumPlan sum_plan_;
   BandMemory memory_;
   BandPlanes<Load> planes_;
 };

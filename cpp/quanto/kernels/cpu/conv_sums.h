@@ -19,18 +19,28 @@ constexpr int conv_vectors(int outputs) {
 #endif
 }
 
-/// sums[o][kVectors * kLanes] = sum over taps of taps[t][o] * planes[offsets[t]
-/// and on].
+/// Taps of a few outputs, side by side, and where their runs start.
+struct ConvTaps {
+  const float* taps;
+  const int64_t* offsets;
+  int64_t count;
+  bool first;  ///< else they are added to the sums of those before
+};
+
+/// sums[o][kVectors * kLanes] (+)= sum over taps of taps[t][o] *
+/// planes[offsets[t] and on].
 template <int kOutputs, int kVectors>
-QUANTO_NOINLINE void sum_run(const float* planes, const int64_t* offsets,
-                             int64_t count, const float* taps, int64_t stride,
-                             float* sums) {
+QUANTO_NOINLINE void sum_run(const float* planes, const ConvTaps& part,
+                             int64_t stride, float* sums) {
   Vec acc[kOutputs][kVectors];
   QUANTO_UNROLL for (int o = 0; o < kOutputs; ++o) {
-    QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) acc[o][v] = zero();
+    QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+      acc[o][v] = part.first ? zero() : load(sums + o * stride + v * kLanes);
+    }
   }
-  for (int64_t t = 0; t < count; ++t) {
-    const float* run = planes + offsets[t];
+  const float* taps = part.taps;
+  for (int64_t t = 0; t < part.count; ++t) {
+    const float* run = planes + part.offsets[t];
     Vec x[kVectors];
     QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
       x[v] = load(run + v * kLanes);
@@ -50,9 +60,8 @@ QUANTO_NOINLINE void sum_run(const float* planes, const int64_t* offsets,
   }
 }
 
-using SumRun = void (*)(const float* planes, const int64_t* offsets,
-                        int64_t count, const float* taps, int64_t stride,
-                        float* sums);
+using SumRun = void (*)(const float* planes, const ConvTaps& part,
+                        int64_t stride, float* sums);
 
 /// sum_run for `vectors` of 1 to conv_vectors(kOutputs).
 template <int kOutputs, int kVectors = conv_vectors(kOutputs)>
@@ -64,15 +73,14 @@ inline SumRun sum_run_for(int64_t vectors) {
 }
 
 template <int kOutputs>
-inline void sum_planes_of(const float* planes, const int64_t* offsets,
-                          int64_t count, const float* taps, int64_t positions,
-                          int64_t stride, float* sums) {
+inline void sum_planes_of(const float* planes, const ConvTaps& part,
+                          int64_t positions, int64_t stride, float* sums) {
   // Runs of about the same length: a short one would wait for its own sums.
   int64_t vectors = ceil_div(positions, kLanes);
   for (int64_t runs = ceil_div(vectors, conv_vectors(kOutputs)); runs > 0;
        --runs) {
     const int64_t length = ceil_div(vectors, runs);
-    sum_run_for<kOutputs>(length)(planes, offsets, count, taps, stride, sums);
+    sum_run_for<kOutputs>(length)(planes, part, stride, sums);
     planes += length * kLanes;
     sums += length * kLanes;
     vectors -= length;
@@ -81,22 +89,18 @@ inline void sum_planes_of(const float* planes, const int64_t* offsets,
 
 /// The sums of `outputs` <= kConvOutputs outputs at [0, positions), and up to
 /// the vector's end, `stride` floats from output to output.
-inline void sum_planes(const float* planes, const int64_t* offsets,
-                       int64_t count, const float* taps, int64_t outputs,
-                       int64_t positions, int64_t stride, float* sums) {
+inline void sum_planes(const float* planes, const ConvTaps& part,
+                       int64_t outputs, int64_t positions, int64_t stride,
+                       float* sums) {
   switch (outputs) {
     case 1:
-      return sum_planes_of<1>(planes, offsets, count, taps, positions, stride,
-                              sums);
+      return sum_planes_of<1>(planes, part, positions, stride, sums);
     case 2:
-      return sum_planes_of<2>(planes, offsets, count, taps, positions, stride,
-                              sums);
+      return sum_planes_of<2>(planes, part, positions, stride, sums);
     case 3:
-      return sum_planes_of<3>(planes, offsets, count, taps, positions, stride,
-                              sums);
+      return sum_planes_of<3>(planes, part, positions, stride, sums);
     default:
-      return sum_planes_of<4>(planes, offsets, count, taps, positions, stride,
-                              sums);
+      return sum_planes_of<4>(planes, part, positions, stride, sums);
   }
 }
 
