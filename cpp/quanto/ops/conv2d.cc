@@ -57,8 +57,10 @@ bool sums_planes(const ConvGeometry& conv, LinearProblem problem) {
          kernels::plan_linear(kernels::kernels(), problem).name == "panel";
 }
 
-/// Channels of a group up to which most of a tile would be empty.
-constexpr int64_t kFewChannels = 16;
+/// Channels of a group, and these times its outputs, from which tiles, though
+/// mostly empty, are faster than sums in fp32.
+constexpr int64_t kFewestTileChannels = 8;
+constexpr int64_t kFewestTileWeights = 256;
 /// Pixels that pay for rounding packed weights, as rows of a linear layer do.
 constexpr int64_t kFewestPixels = 96;
 
@@ -69,9 +71,10 @@ bool fills_tiles(const ConvGeometry& conv, const LinearProblem& problem) {
          problem.input == DType::kBFloat16 &&
          (problem.shift == kernels::ShiftKind::kNone ||
           problem.scale == DType::kBFloat16) &&
-         conv.group_outputs() > kFewOutputs &&
-         conv.group_channels() > kFewChannels &&
-         conv.group_channels() % 2 == 0 && problem.n * problem.k <= kMostTaps &&
+         conv.group_channels() % 2 == 0 &&
+         conv.group_channels() >= kFewestTileChannels &&
+         conv.group_channels() * conv.group_outputs() >= kFewestTileWeights &&
+         problem.n * problem.k <= kMostTaps &&
          conv.output_pixels() >= kFewestPixels;
 }
 
