@@ -133,7 +133,6 @@ def _notes(
         notes.append(f"on {device.type} the composite of plain torch operators runs: no kernel yet")
     if isinstance(module, nn.Conv2d):
         notes.append("M counts output pixels")
-        notes.append("in fp32, or with few outputs in a group, planes are summed instead")
     if isinstance(module, nn.Embedding):
         notes.append("decodes only the rows asked for")
     elif taken not in FLOATS:
@@ -155,17 +154,18 @@ def _kernels(
     kind = module.activation_qtype
     if kind is not None and module.quantizes_input:
         taken = kind.dtype
-    groups = module.groups if isinstance(module, nn.Conv2d) else 1
-    outputs, elements = quantized.shape[0], quantized.shape[1:].numel()
     assert module.weight_qtype is not None
     name, group_size = module.weight_qtype.name, module.weight_group_size
-    return tuple(
-        KernelChoice(
-            count,
-            *library.plan(taken, name, count, elements, outputs // groups, group_size, shift),
-        )
-        for count in rows
-    )
+
+    def plan(count: int) -> tuple[str, str]:
+        if not isinstance(module, nn.Conv2d):
+            outputs, elements = quantized.shape
+            return library.plan(taken, name, count, elements, outputs, group_size, shift)
+        size, groups = quantized.shape, module.groups
+        stride = module.stride
+        return library.plan_conv2d(taken, name, count, size, stride, groups, group_size, shift)
+
+    return tuple(KernelChoice(count, *plan(count)) for count in rows)
 
 
 def _float_reports(name: str, module: nn.Module, owner: str | None) -> list[FloatReport]:

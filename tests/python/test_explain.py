@@ -124,7 +124,7 @@ def test_activations_and_their_kernels(activations, dynamic):
     assert linear.activations == f"{activations} {'dynamic' if dynamic else 'in, out'}"
     plan = library.plan(dtype, "qint8", 5, 8, 16, None, "none")
     assert (linear.kernels[0].kernel, linear.kernels[0].isa) == plan
-    plan = library.plan(dtype, "qint8", 5, 18, 4, None, "none")
+    plan = library.plan_conv2d(dtype, "qint8", 5, (8, 2, 3, 3), (1, 1), 2, None, "none")
     assert (conv.kernels[0].kernel, conv.kernels[0].isa) == plan
     assert "M counts output pixels" in conv.notes
     if not dynamic:

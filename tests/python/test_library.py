@@ -89,6 +89,19 @@ def test_plan_names_a_kernel(qtype: str, rows: int) -> None:
     assert isa == library.isa()
 
 
+def test_plan_of_convolutions() -> None:
+    def kernel(dtype: torch.dtype, pixels: int, size: tuple[int, ...], groups: int) -> str:
+        name, isa = library.plan_conv2d(dtype, "qint8", pixels, size, (1, 1), groups, None, "none")
+        assert isa == library.isa()
+        return name
+
+    assert kernel(torch.float32, 784, (32, 1, 3, 3), 32) == "conv_planes"
+    tiles = kernel(torch.bfloat16, 784, (64, 64, 3, 3), 1)
+    assert (tiles == "conv_tiles") == (library.isa() == "amx_bf16")
+    patches = library.plan(torch.bfloat16, "qint8", 4, 576, 64, None, "none")[0]
+    assert kernel(torch.bfloat16, 4, (64, 64, 3, 3), 1) == patches
+
+
 @pytest.mark.parametrize("activation", [torch.int8, torch.float8_e4m3fn], ids=str)
 @pytest.mark.parametrize("rows", [1, 128])
 def test_plan_of_quantized_activations(activation: torch.dtype, rows: int) -> None:

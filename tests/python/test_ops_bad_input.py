@@ -25,6 +25,7 @@ def column(rows: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.ones(rows, 1, dtype=dtype)
 
 
+PLANNED = (torch.float32, "qint8", 64)
 VALUES: list[tuple[str, tuple[Any, ...], str]] = [
     ("quantize_symmetric", (BASE, torch.int8, 1, column(8)), r"shape \(1, 32\), got \(8, 1\)"),
     ("quantize_symmetric", (BASE, torch.int8, 0, torch.ones(8)), r"shape \(8, 1\), got \(8,\)"),
@@ -123,6 +124,10 @@ VALUES: list[tuple[str, tuple[Any, ...], str]] = [
     ("plan", (torch.float32, "qint4", 1, 32, 8, 12, "float"), "group_size to divide 32, got 12"),
     ("plan", (torch.float32, "qint4", 1, 32, 8, 16, "zero"), "none, float or integer, got 'zero'"),
     ("plan", (torch.float32, "qint4", 1, 32, 8, 16, "none"), "shift none with 8 bits only"),
+    ("plan_conv2d", (*PLANNED, (8, 4, 3), (1, 1), 1, None, "none"), "size of 4 numbers"),
+    ("plan_conv2d", (*PLANNED, (8, 4, 3, 3), (1, 0), 1, None, "none"), "stride of 2 .* least 1"),
+    ("plan_conv2d", (*PLANNED, (8, 4, 3, 3), (1, 1), 3, None, "none"), "groups to divide 8"),
+    ("plan_conv2d", (*PLANNED, (8, 4, 3, 3), (1, 1), 1, 5, "none"), "group_size to divide 36"),
 ]
 
 

@@ -5,6 +5,7 @@
 #include "quanto/kernels/cpu/dispatch.h"
 #include "quanto/ops/aten.h"
 #include "quanto/ops/conv2d_run.h"
+#include "quanto/ops/conv2d_way.h"
 #include "quanto/ops/layout.h"
 #include "quanto/ops/linear.h"
 #include "quanto/ops/torch_executor.h"
@@ -28,54 +29,6 @@ void check_types(const Activations& activations, const Weight& weight,
 std::optional<DType> storage_of(std::optional<ScalarType> activation) {
   if (!activation) return std::nullopt;
   return check_storage(kOp, *activation);
-}
-
-/// Outputs of a group up to which its tiles would be mostly empty.
-constexpr int64_t kFewOutputs = 16;
-/// Pixels of an image for each output of a group that pay for decoding its taps
-/// whole; the way, and so a result, does not depend on how many images come.
-constexpr int64_t kManyPixels = 8;
-/// The most taps that are decoded whole.
-constexpr int64_t kMostTaps = 1 << 20;
-/// The stride up to which vectors take the columns of a row apart.
-constexpr int64_t kLongestStride = 2;
-
-/// Whether conv2d_direct is the faster way: it multiplies in fp32, so where
-/// groups fill the tiles, only if these do no better than that.
-bool sums_planes(const ConvGeometry& conv, LinearProblem problem) {
-  if (conv.groups > 1 &&
-      (conv.group_channels() == 1 || conv.group_outputs() <= kFewOutputs)) {
-    return true;
-  }
-  problem.m = conv.output_pixels();
-  if (problem.n * problem.k > kMostTaps || conv.stride.x > kLongestStride ||
-      problem.m < kManyPixels * conv.group_outputs()) {
-    return false;
-  }
-  problem.n = conv.group_outputs();
-  return problem.input == DType::kFloat32 ||
-         kernels::plan_linear(kernels::kernels(), problem).name == "panel";
-}
-
-/// Channels of a group, and these times its outputs, from which tiles, though
-/// mostly empty, are faster than sums in fp32.
-constexpr int64_t kFewestTileChannels = 8;
-constexpr int64_t kFewestTileWeights = 256;
-/// Pixels that pay for rounding packed weights, as rows of a linear layer do.
-constexpr int64_t kFewestPixels = 96;
-
-/// Whether conv2d_in_tiles takes it. Packed weights are then rounded to
-/// bfloat16, as a linear layer's are.
-bool fills_tiles(const ConvGeometry& conv, const LinearProblem& problem) {
-  return kernels::kernels().conv_tiles != nullptr &&
-         problem.input == DType::kBFloat16 &&
-         (problem.shift == kernels::ShiftKind::kNone ||
-          problem.scale == DType::kBFloat16) &&
-         conv.group_channels() % 2 == 0 &&
-         conv.group_channels() >= kFewestTileChannels &&
-         conv.group_channels() * conv.group_outputs() >= kFewestTileWeights &&
-         problem.n * problem.k <= kMostTaps &&
-         conv.output_pixels() >= kFewestPixels;
 }
 
 SmallShape result_shape(const ConvGeometry& conv) {
@@ -115,9 +68,14 @@ Tensor conv2d(const Activations& activations, const Weight& weight,
                       bias ? row.const_data_ptr() : nullptr,
                       shape.sizes()};
   TorchExecutor executor;
-  if (fills_tiles(conv, problem)) return conv2d_in_tiles(call, executor);
-  const bool direct = sums_planes(conv, problem);
-  return (direct ? conv2d_direct : conv2d_by_tiles)(call, executor);
+  switch (conv_way(conv, problem)) {
+    case ConvWay::kTiles:
+      return conv2d_in_tiles(call, executor);
+    case ConvWay::kPlanes:
+      return conv2d_direct(call, executor);
+    default:
+      return conv2d_by_tiles(call, executor);
+  }
 }
 
 Tensor conv2d_cpu(const Tensor& input, const std::optional<Tensor>& input_scale,

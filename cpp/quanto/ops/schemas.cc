@@ -100,6 +100,11 @@ STABLE_TORCH_LIBRARY(quanto, m) {
   m.def(
       "plan(ScalarType activation, str qtype, int rows, int in_features, "
       "int out_features, int? group_size, str shift) -> str");
+  // The same of a convolution whose output planes have that many pixels; size
+  // is that of the weight.
+  m.def(
+      "plan_conv2d(ScalarType activation, str qtype, int pixels, int[] size, "
+      "int[] stride, int groups, int? group_size, str shift) -> str");
   // The instruction set in use, and those this CPU has, best first.
   m.def("isa() -> str");
   m.def("available_isas() -> str");

@@ -14,7 +14,7 @@ a gradient; `quanto.function` has the differentiable ones.
 
 from .. import _library  # noqa: F401  (registers the operators)
 from .. import composite as _composite  # noqa: F401  (registers what runs on other devices)
-from .info import automatic_group_size, available_isas, isa, plan
+from .info import automatic_group_size, available_isas, isa, plan, plan_conv2d
 from .layers import conv2d, embedding, linear, qbytes_mm, qlinear
 from .quantization import (
     absmax_scale,
@@ -44,6 +44,7 @@ __all__ = [
     "moving_absmax_scale",
     "pack",
     "plan",
+    "plan_conv2d",
     "qbytes_mm",
     "qlinear",
     "quantize_affine",

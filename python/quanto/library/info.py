@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the operators say about themselves."""
 
+from collections.abc import Sequence
+
 import torch
 
 from ._call import BYTES, FLOAT, call
@@ -32,6 +34,27 @@ def plan(
     """
     op = torch.ops.quanto.plan.default
     args = (activation, qtype, rows, in_features, out_features, group_size, shift)
+    name, isa = call(op, *args, expected=((activation, FLOAT | BYTES),)).split()
+    return name, isa
+
+
+def plan_conv2d(
+    activation: torch.dtype,
+    qtype: str,
+    pixels: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    groups: int,
+    group_size: int | None,
+    shift: str,
+) -> tuple[str, str]:
+    """`plan` of a convolution with a weight of shape `size`, to planes of `pixels`.
+
+    conv_tiles and conv_planes are ways without patches; any other name is the kernel of `linear`
+    that multiplies them.
+    """
+    op = torch.ops.quanto.plan_conv2d.default
+    args = (activation, qtype, pixels, list(size), list(stride), groups, group_size, shift)
     name, isa = call(op, *args, expected=((activation, FLOAT | BYTES),)).split()
     return name, isa
 
