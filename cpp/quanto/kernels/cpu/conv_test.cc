@@ -1,52 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quanto/kernels/conv.h"
-
 #include <gtest/gtest.h>
 
 #include <tuple>
 
-#include "quanto/kernels/cpu/against_ref.h"
+#include "quanto/kernels/cpu/conv_case.h"
 
 namespace quanto::kernels {
 namespace {
 
-/// Everything but the types: 3 by 3 taps in the middle of a small image.
 ConvProblem problem_of(int64_t channels, int64_t outputs, Pair input) {
-  return {.images = 2,
-          .groups = 3,
-          .channels = channels,
-          .outputs = outputs,
-          .input = input,
-          .kernel = {3, 3},
-          .stride = {1, 1},
-          .padding = {1, 1},
-          .dilation = {1, 1},
-          .output = {},
-          .dtype = DType::kFloat32,
-          .input_scale = InputScale::kNone,
-          .activation = DType::kFloat32};
-}
-
-int64_t places(int64_t input, int64_t kernel, int64_t stride, int64_t padding,
-               int64_t dilation) {
-  return (input + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
-}
-
-void set_output(ConvProblem* p) {
-  p->output = {
-      places(p->input.y, p->kernel.y, p->stride.y, p->padding.y, p->dilation.y),
-      places(p->input.x, p->kernel.x, p->stride.x, p->padding.x,
-             p->dilation.x)};
-}
-
-std::vector<float> random_floats(int64_t count, uint32_t seed) {
-  const TestTensor values =
-      random_tensor(DType::kFloat32, count, -2.0F, 2.0F, seed);
-  std::vector<float> floats(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    floats[static_cast<size_t>(i)] = values.at(i);
-  }
-  return floats;
+  return conv_problem(3, channels, outputs, input);
 }
 
 std::string name_of(Pair pair) {

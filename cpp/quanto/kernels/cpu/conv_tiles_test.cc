@@ -3,8 +3,7 @@
 
 #include <cmath>
 
-#include "quanto/kernels/conv.h"
-#include "quanto/kernels/cpu/against_ref.h"
+#include "quanto/kernels/cpu/conv_case.h"
 
 namespace quanto::kernels {
 namespace {
@@ -19,42 +18,15 @@ struct Case {
 };
 
 ConvProblem problem_of(int64_t channels, int64_t outputs, Pair input) {
-  return {.images = 2,
-          .groups = 2,
-          .channels = channels,
-          .outputs = outputs,
-          .input = input,
-          .kernel = {3, 3},
-          .stride = {1, 1},
-          .padding = {1, 1},
-          .dilation = {1, 1},
-          .output = {},
-          .dtype = DType::kBFloat16,
-          .input_scale = InputScale::kNone,
-          .activation = DType::kBFloat16,
-          .taps_dtype = DType::kBFloat16};
-}
-
-int64_t places(int64_t input, int64_t kernel, int64_t stride, int64_t padding,
-               int64_t dilation) {
-  return (input + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
-}
-
-std::vector<float> random_floats(int64_t count, uint32_t seed) {
-  const TestTensor values =
-      random_tensor(DType::kFloat32, count, -2.0F, 2.0F, seed);
-  std::vector<float> floats(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    floats[static_cast<size_t>(i)] = values.at(i);
-  }
-  return floats;
+  ConvProblem problem = conv_problem(2, channels, outputs, input);
+  problem.dtype = problem.activation = DType::kBFloat16;
+  problem.taps_dtype = DType::kBFloat16;
+  return problem;
 }
 
 Case case_of(ConvProblem problem) {
-  ConvProblem& p = problem;
-  p.output = {
-      places(p.input.y, p.kernel.y, p.stride.y, p.padding.y, p.dilation.y),
-      places(p.input.x, p.kernel.x, p.stride.x, p.padding.x, p.dilation.x)};
+  set_output(&problem);
+  const ConvProblem& p = problem;
   const int64_t outputs = p.groups * p.outputs;
   return {p,
           random_tensor(
