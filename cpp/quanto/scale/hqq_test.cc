@@ -17,7 +17,8 @@ namespace {
 constexpr GroupLayout kLayouts[] = {{false, 48, 1, 80},
                                     {false, 48, 4, 32},
                                     {true, 48, 1, 80},
-                                    {true, 48, 4, 32}};
+                                    {true, 48, 4, 32},
+                                    {false, 48, 1, 77}};
 
 struct Result {
   TestTensor scale;
