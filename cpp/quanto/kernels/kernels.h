@@ -146,7 +146,7 @@ struct KernelTable {
   Pack pack;
   Unpack unpack;
   Conv conv;
-  Conv conv_tiles;  ///< of bfloat16 in tile registers, or null
+  Conv conv_tiles;              ///< of bfloat16 in tile registers, or null
   const LinearVariant* linear;  ///< the last one supports everything
   int64_t linear_count;
 };
