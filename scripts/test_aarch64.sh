@@ -30,12 +30,11 @@ if [ "${1:-}" = --all ]; then
   exit
 fi
 
-# The reference is tested where it runs fast, results of 64 MiB where they do
-# (stream_test). The ways of neon_dotprod are among those of neon_i8mm, as
-# dispatch_test says.
+# The reference is tested where it runs fast. The ways of neon_dotprod are among
+# those of neon_i8mm, as dispatch_test says.
 isa='\.(neon|neon_i8mm)$'
 # Of the tests with many cases one in 29: in step with none of the ways in which
 # they are enumerated.
 many="^kernels\.cpu\.(quantize|dequantize|linear)_test$isa"
-run -R "^core\.|^kernels\.ref\.|dispatch_test|no_weak_symbols|^kernels\.cpu\..*$isa" -E "$many|stream_test"
+run -R "^core\.|^kernels\.ref\.|dispatch_test|no_weak_symbols|^kernels\.cpu\..*$isa" -E "$many"
 GTEST_TOTAL_SHARDS=29 GTEST_SHARD_INDEX=0 run -R "$many"

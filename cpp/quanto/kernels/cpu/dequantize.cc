@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/core/packing.h"
 #include "quanto/kernels/cpu/affine.h"
-#include "quanto/kernels/cpu/stream.h"
 #include "quanto/kernels/cpu/tables.h"
+#include "quanto/kernels/cpu/walk.h"
 
 namespace quanto::kernels {
 namespace {
@@ -30,7 +30,7 @@ template <DType kFloat, DType kStorage, typename Place>
     for_each_vector(count, [&](int64_t i, auto lanes) {
       look_ahead<1>(data, index + i);
       const Vec code = load_codes<kStorage>(data + index + i, lanes);
-      E::store(out, i, mul(scale_at(i, lanes), code), lanes);
+      E::store(out, index + i, mul(scale_at(i, lanes), code), lanes);
     });
   });
 }
@@ -40,13 +40,11 @@ void dequantize_symmetric(const void* data, DType storage, AxisView view,
                           Executor& executor) {
   with_float(dtype, [&](auto type) {
     with_storage(storage, [&](auto stored) {
-      constexpr DType kFloat = decltype(type)::value;
       for_each_scaled_piece(
-          view, Result<size_of(kFloat)>(out, view.numel()), executor,
-          [&](int64_t index, int64_t count, auto place, std::byte* piece) {
-            dequantize_piece<kFloat, decltype(stored)::value>(
+          view, executor, [&](int64_t index, int64_t count, auto place) {
+            dequantize_piece<decltype(type)::value, decltype(stored)::value>(
                 static_cast<const uint8_t*>(data), index, count, scale, place,
-                piece);
+                out);
           });
     });
   });
@@ -86,46 +84,33 @@ template <typename Scheme, typename Place>
       });
 }
 
-/// One plane of the packed bytes [begin, end), to where its first one goes.
-template <typename Scheme>
-void dequantize_bytes(const PackedArgs& args, int64_t plane, int64_t begin,
-                      int64_t end, std::byte* out) {
-  const int64_t columns = args.layout.code_columns();
-  for_each_piece(begin, end, columns,
-                 [&](int64_t packed_row, int64_t column, int64_t count) {
-                   const int64_t bytes = packed_row * columns + column;
-                   const int64_t row = plane * args.packed_rows() + packed_row;
-                   const auto run = [&](auto place) {
-                     dequantize_plane<Scheme>(args, bytes, plane, count, place,
-                                              out, bytes - begin);
-                   };
-                   if (args.layout.last_axis) {
-                     run(ScalePerColumn{column});
-                   } else {
-                     run(OneScale{row});
-                   }
-                 });
-}
-
-/// A weight that lies as its codes do: part of the packed bytes holds the same
-/// part of each plane, fewer of the last one.
+/// A weight that lies as its codes do. Part of a packed row holds the same
+/// part of one row in each plane.
 template <typename Scheme>
 void dequantize_in_place(const PackedArgs& args, void* out,
                          Executor& executor) {
-  const int64_t numel = args.layout.numel();
-  const int64_t bytes = args.packed_rows() * args.layout.code_columns();
-  const Result<Scheme::kBytes> result(out, numel);
-  executor.parallel_for(bytes, kGrain, [&](int64_t begin, int64_t end) {
-    for_each_block(begin, end, [&](int64_t first, int64_t last) {
-      for (int64_t plane = 0; plane * bytes + first < numel; ++plane) {
-        const int64_t index = plane * bytes;
-        const int64_t stop = smaller_of(last, numel - index);
-        result.write(index + first, index + stop, [&](std::byte* piece) {
-          dequantize_bytes<Scheme>(args, plane, first, stop, piece);
-        });
+  const int64_t rows = args.layout.code_rows();
+  const int64_t columns = args.layout.code_columns();
+  const int64_t packed_rows = args.packed_rows();
+  const auto piece = [&](int64_t packed_row, int64_t column, int64_t count) {
+    const int64_t bytes = packed_row * columns + column;
+    int64_t plane = 0;
+    for (int64_t row = packed_row; row < rows; row += packed_rows) {
+      const int64_t index = row * columns + column;
+      if (args.layout.last_axis) {
+        dequantize_plane<Scheme>(args, bytes, plane, count,
+                                 ScalePerColumn{column}, out, index);
+      } else {
+        dequantize_plane<Scheme>(args, bytes, plane, count, OneScale{row}, out,
+                                 index);
       }
-    });
-  });
+      ++plane;
+    }
+  };
+  executor.parallel_for(packed_rows * columns, kGrain,
+                        [&](int64_t begin, int64_t end) {
+                          for_each_piece(begin, end, columns, piece);
+                        });
 }
 
 /// Last axis in groups: the weight does not lie as its codes do.

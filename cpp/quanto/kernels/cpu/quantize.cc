@@ -2,7 +2,6 @@
 #include "quanto/kernels/cpu/affine.h"
 #include "quanto/kernels/cpu/order.h"
 #include "quanto/kernels/cpu/quotient.h"
-#include "quanto/kernels/cpu/stream.h"
 #include "quanto/kernels/cpu/tables.h"
 
 namespace quanto::kernels {
@@ -45,7 +44,7 @@ template <DType kFloat, DType kStorage>
     } else {
       code = symmetric_code<kStorage>(E::round(quotient));
     }
-    store_u8(data + i, code, lanes);
+    store_u8(data + index + i, code, lanes);
   });
 }
 
@@ -73,7 +72,7 @@ template <DType kFloat, DType kStorage, typename Place>
       const Vec x = E::load(base, index + i, lanes);
       const IVec code = symmetric_code<kStorage>(E::round(div(x, scale)));
       const Mask no_scale = equal(scale, zero());
-      store_u8(data + i, select(no_scale, ibroadcast(0), code), lanes);
+      store_u8(data + index + i, select(no_scale, ibroadcast(0), code), lanes);
     });
   });
 }
@@ -84,11 +83,9 @@ void quantize_symmetric(const void* base, DType dtype, AxisView view,
   with_float(dtype, [&](auto type) {
     with_storage(storage, [&](auto stored) {
       for_each_scaled_piece(
-          view, Result<1>(data, view.numel()), executor,
-          [&](int64_t index, int64_t count, auto place, std::byte* codes) {
+          view, executor, [&](int64_t index, int64_t count, auto place) {
             quantize_piece<decltype(type)::value, decltype(stored)::value>(
-                base, index, count, scale, place,
-                reinterpret_cast<uint8_t*>(codes));
+                base, index, count, scale, place, static_cast<uint8_t*>(data));
           });
     });
   });
@@ -225,12 +222,11 @@ void quantize_affine(const void* base, DType dtype, GroupLayout layout,
       quantize_transposed<Scheme>(args, base, layout, codes, executor);
       return;
     }
-    for_each_scaled_piece(
-        in_place_view(layout), Result<1>(codes, layout.numel()), executor,
-        [&](int64_t index, int64_t count, auto place, std::byte* piece) {
-          quantize_affine_piece<Scheme>(args, base, index, count, place,
-                                        reinterpret_cast<uint8_t*>(piece));
-        });
+    for_each_scaled_piece(in_place_view(layout), executor,
+                          [&](int64_t index, int64_t count, auto place) {
+                            quantize_affine_piece<Scheme>(
+                                args, base, index, count, place, codes + index);
+                          });
   });
 }
 

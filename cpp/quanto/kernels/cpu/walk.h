@@ -77,6 +77,27 @@ constexpr int64_t channel_of(const AxisView& view, int64_t row) {
   return row < view.channels ? row : row % view.channels;
 }
 
+/// Calls f(index, count, scale) for pieces of all elements of `view`, in
+/// parallel.
+template <typename F>
+inline void for_each_scaled_piece(AxisView view, Executor& executor, F f) {
+  const bool columns = view.inner == 1 && view.channels > 1;
+  const int64_t width = columns              ? view.channels
+                        : view.channels == 1 ? view.numel()
+                                             : view.inner;
+  executor.parallel_for(view.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for_each_piece(begin, end, width,
+                   [&](int64_t row, int64_t column, int64_t count) {
+                     const int64_t index = row * width + column;
+                     if (columns) {
+                       f(index, count, ScalePerColumn{column});
+                     } else {
+                       f(index, count, OneScale{channel_of(view, row)});
+                     }
+                   });
+  });
+}
+
 /// Calls run(at), where at(i, lanes) gives load(index, lanes) of a piece's
 /// scale for its elements from i on.
 template <typename Load, typename Run>
