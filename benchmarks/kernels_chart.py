@@ -17,7 +17,7 @@ def draw(path: Path, records: list[Record], title: str) -> None:
 
     most = max(record.threads for record in records)
     shown = [r for r in records if r.threads == most and "%limit" in r.counters]
-    linear = [record for record in shown if isinstance(record, Linear)]
+    linear = [r for r in shown if isinstance(r, Linear) and r.place == "cold"]
     moving = [record for record in shown if isinstance(record, Elementwise)]
     activations = list(dict.fromkeys(record.activation for record in linear))
     panels = len(activations) + bool(moving)

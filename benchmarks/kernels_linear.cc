@@ -10,9 +10,9 @@
 #include "quanto/kernels/cpu/dispatch.h"
 
 // Linear of every activation by every weight. The weights rotate through memory
-// that no cache holds; "warm" stays with one of 1024 x 4096 and "small" with
-// one of 64 x 64; they have no limit. GB/s are of the bytes of the weight
-// (codes, scales, shifts), a multiply-add is two operations.
+// that no cache holds; "warm" stays with one whose codes are warm_bytes(), and
+// "small" with one of 64 x 64, which has no limit. GB/s are of the bytes of the
+// weight (codes, scales, shifts), a multiply-add is two operations.
 
 namespace quanto::bench {
 namespace {
@@ -48,10 +48,19 @@ struct Place {
   const char* name;
   int64_t n;
   int64_t k;
+  const char* source;             ///< of the weights
+  double (Machine::*read_gbs)();  ///< from there; null: no limit
+  [[nodiscard]] bool rotates() const { return read_gbs == &Machine::read_gbs; }
 };
-constexpr Place kCold = {"cold", kSize, kSize};
-constexpr Place kWarm = {"warm", 1024, kSize};  // 4 MiB of int8
-constexpr Place kSmall = {"small", 64, 64};     // the cost of a call
+constexpr Place kCold = {"cold", kSize, kSize, "memory", &Machine::read_gbs};
+constexpr Place kSmall = {"small", 64, 64, "", nullptr};  // the cost of a call
+
+Place warm(const WeightKind& weight) {
+  const int64_t row = kSize * qtype(weight.type).bits / 8;
+  const int64_t rows = static_cast<int64_t>(warm_bytes()) / row;
+  return {"warm", std::max<int64_t>(rows / 32 * 32, 64), kSize, "cache",
+          &Machine::cache_gbs};
+}
 
 LinearProblem problem_of(const WeightKind& weight, const InputKind& input,
                          int64_t rows, const Place& place) {
@@ -87,11 +96,11 @@ struct Layout {
 /// One call after the other, each on the next weight.
 class Calls {
  public:
-  Calls(const LinearProblem& problem, bool warm)
+  Calls(const LinearProblem& problem, bool rotate)
       : problem_(problem),
         layout_(problem),
-        weights_(warm ? 1
-                      : static_cast<int64_t>(cold_bytes()) / layout_.bytes()),
+        weights_(rotate ? static_cast<int64_t>(cold_bytes()) / layout_.bytes()
+                        : 1),
         input_scale_(static_cast<size_t>(problem.m), 0.01F),
         output_(static_cast<size_t>(problem.m * problem.n *
                                     size_of(problem.activation))),
@@ -132,15 +141,16 @@ class Calls {
   int64_t turn_ = 0;
 };
 
-void run(benchmark::State& state, const LinearProblem& problem, bool warm,
-         Machine& machine) {
+void run(benchmark::State& state, const LinearProblem& problem,
+         const Place& place, Machine& machine) {
   using benchmark::Counter;
   const std::string_view isa = kernels::kernels().isa;
   const limits::Compute* compute =
       best_compute(isa, problem.input, problem.weight);
-  Calls calls(problem, warm);
-  Limit read([&] { return warm ? 0 : machine.read_gbs(); });
-  Limit gops([&] { return compute == nullptr ? 0 : machine.gops(*compute); });
+  Calls calls(problem, place.rotates());
+  const bool limited = compute != nullptr && place.read_gbs != nullptr;
+  Limit read([&] { return limited ? (machine.*place.read_gbs)() : 0; });
+  Limit gops([&] { return limited ? machine.gops(*compute) : 0; });
   const Stopwatch watch;
   for (auto _ : state) calls.next(machine.executor());
   const double seconds =
@@ -152,14 +162,14 @@ void run(benchmark::State& state, const LinearProblem& problem, bool warm,
   counters["GB/s"] = Counter(calls.gigabytes() / seconds);
   counters["GOP/s"] = Counter(calls.gigaoperations() / seconds);
   std::string label = fmt::format("{} {}", isa, calls.variant());
-  if (compute != nullptr && !warm) {
+  if (limited) {
     counters["limit_GB/s"] = Counter(read.value());
     counters["limit_GOP/s"] = Counter(gops.value());
     const double reading = calls.gigabytes() / read.value();
     const double computing = calls.gigaoperations() / gops.value();
     counters["%limit"] = Counter(100 * std::max(reading, computing) / seconds);
-    label += fmt::format(", {}",
-                         reading > computing ? "memory" : compute->instruction);
+    label += fmt::format(
+        ", {}", reading > computing ? place.source : compute->instruction);
   }
   state.SetLabel(label);
 }
@@ -167,12 +177,11 @@ void run(benchmark::State& state, const LinearProblem& problem, bool warm,
 void add(const InputKind& input, const WeightKind& weight, int64_t rows,
          const Place& place, int threads) {
   const LinearProblem problem = problem_of(weight, input, rows, place);
-  const bool warm = &place != &kCold;
   const std::string name = fmt::format("linear/{}/{}/m{}/{}/t{}", input.name,
                                        weight.name, rows, place.name, threads);
-  benchmark::RegisterBenchmark(name.c_str(), [problem, warm, threads](
+  benchmark::RegisterBenchmark(name.c_str(), [problem, place, threads](
                                                  benchmark::State& state) {
-    run(state, problem, warm, machine(threads));
+    run(state, problem, place, machine(threads));
   })->UseRealTime();
 }
 
@@ -184,7 +193,7 @@ void register_linear(int threads) {
       if (threads == 1 && weight.group_size <= kSmall.k) {
         add(input, weight, 1, kSmall, threads);
       }
-      add(input, weight, 1, kWarm, threads);
+      add(input, weight, 1, warm(weight), threads);
       for (const int64_t rows : {1, 8, 16, 32, 128, 512}) {
         add(input, weight, rows, kCold, threads);
       }

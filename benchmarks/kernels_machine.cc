@@ -60,6 +60,12 @@ size_t cold_bytes() {
   return static_cast<size_t>(std::max(2 * cache, kLeast));
 }
 
+size_t warm_bytes() {
+  constexpr long kUnknown = 1L << 20;
+  const long cache = ::sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return static_cast<size_t>(cache > 0 ? cache : kUnknown) / 2;
+}
+
 const std::byte* numbers() {
   static const auto data = [] {
     constexpr size_t kPiece = size_t{1} << 20;
@@ -104,7 +110,14 @@ const limits::Compute* best_compute(std::string_view isa, DType input,
 Machine::Machine(int threads)
     : threads_(threads),
       executor_(threads),
-      memory_(cold_bytes(), threads, kParts) {}
+      memory_(cold_bytes(), threads, kParts),
+      cache_(warm_bytes(), threads, 1) {}
+
+double Machine::cache_gbs() {
+  // So often that the first time, from further away, does not count.
+  constexpr int kTimes = 256;
+  return cache_.read_gbs(kTimes);
+}
 
 double Machine::gops(const limits::Compute& compute) {
   constexpr double kSeconds = 5e-3;  // long beside the start of the threads

@@ -19,6 +19,10 @@ namespace quanto::bench {
 /// Bytes that no cache holds: twice the last one, 256 MiB at least.
 size_t cold_bytes();
 
+/// Bytes that stay in the second cache of a core: half of it, 512 KiB where it
+/// is not known.
+size_t warm_bytes();
+
 /// kNumbers bytes more than cold_bytes() of numbers of moderate size whatever
 /// they are taken for: bfloat16, fp16, fp32, float8, codes.
 const std::byte* numbers();
@@ -37,6 +41,8 @@ class Machine {
   [[nodiscard]] Executor& executor() { return executor_; }
   [[nodiscard]] double read_gbs() { return memory_.read_gbs(); }
   [[nodiscard]] double copy_gbs() { return memory_.copy_gbs(); }
+  /// Of warm_bytes(), which the threads share.
+  [[nodiscard]] double cache_gbs();
   /// Of one run of a few milliseconds.
   [[nodiscard]] double gops(const limits::Compute& compute);
 
@@ -44,6 +50,7 @@ class Machine {
   int threads_;
   ThreadPool executor_;
   limits::MemoryProbe memory_;
+  limits::MemoryProbe cache_;
   std::map<std::string_view, double> gops_;  ///< what was last seen
 };
 

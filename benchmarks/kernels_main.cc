@@ -54,6 +54,8 @@ void run(const std::set<int>& threads) {
   benchmark::AddCustomContext("isa", std::string(kernels::kernels().isa));
   benchmark::AddCustomContext("cold_mib",
                               std::to_string(bench::cold_bytes() >> 20U));
+  benchmark::AddCustomContext("warm_kib",
+                              std::to_string(bench::warm_bytes() >> 10U));
   for (const int count : threads) {
     bench::register_linear(count);
     bench::register_elementwise(count);

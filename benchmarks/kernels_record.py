@@ -20,7 +20,7 @@ class Measured:
     isa: str
     kernel: str
     limit: str
-    """An instruction, memory, read or copy; empty if it has none."""
+    """An instruction, memory, cache, read or copy; empty if it has none."""
     threads: int
     counters: dict[str, list[float]] = field(default_factory=dict)
 
@@ -37,7 +37,7 @@ class Linear(Measured):
     weight: str = ""
     rows: int = 0
     place: str = "cold"
-    """cold: weights rotate through memory; warm: one in cache; small: one of 64 x 64."""
+    """cold: weights rotate through memory; warm: one in the second cache; small: 64 x 64."""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,8 @@ from .record import Spread
 from .tables import spread, table
 
 MISSING = ""
+NAMED_ABOVE = ("memory", "cache", "read", "copy")
+"""Limits that are those of a column; of others, the instruction stands in the cell."""
 PLACES = ("small", "warm", "cold")
 
 
@@ -24,10 +26,11 @@ def facts(context: dict[str, Any], limits: dict[str, Any], command: str) -> str:
             f"Machine: {cpu_name()}, kernels {context['isa']}, quanto {context['quanto']}.",
             f"Limits of {limits['threads']} threads: read {limits['read_gbs']:.1f} GB/s, copy "
             f"{limits['copy_gbs']:.1f} GB/s; 10^9 operations/s: {computes}.",
-            f"K = N = 4096 (in cache: N = 1024). Weights rotate through {context['cold_mib']} MiB. "
+            f"K = N = 4096. Weights rotate through {context['cold_mib']} MiB; in cache: one whose "
+            f"codes are {context['warm_kib']} KiB, half of a core's second cache (L2). "
             "Median [lowest-highest] of the repetitions, each with its limits measured before and "
-            "after it: the larger of the times that memory and the best instruction allow, over "
-            "the time that it took.",
+            "after it: the larger of the times that memory (or L2) and the best instruction allow, "
+            "over the time that it took.",
         ]
     )
 
@@ -77,7 +80,7 @@ def linear(records: list[Record]) -> str:
 def _column(rows: int, place: int) -> str:
     if rows > 1:
         return f"M = {rows}: GOP/s, % of limit"
-    names = {"small": "64 x 64, M = 1: us", "warm": "M = 1 in cache: GB/s"}
+    names = {"small": "64 x 64, M = 1: us", "warm": "M = 1 in cache: GB/s, % of L2"}
     return names.get(PLACES[place], "M = 1: GB/s, % of limit")
 
 
@@ -91,7 +94,7 @@ def _cell(record: Linear) -> str:
 
 
 def _share(record: Record) -> str:
-    limit = {"memory": "", "read": "", "copy": ""}.get(record.limit, f" {record.limit}")
+    limit = "" if record.limit in NAMED_ABOVE else f" {record.limit}"
     return f"{spread(record.spread('%limit'), 1, 0)}{limit}"
 
 

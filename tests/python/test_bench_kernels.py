@@ -95,6 +95,30 @@ def test_a_small_layer_is_told_by_its_microseconds() -> None:
     assert "<= 1 us" in kernels_tables.goals(records)
 
 
+def test_a_layer_in_cache_is_told_by_its_share_of_that_cache() -> None:
+    layer = "linear/int8/int4_g64/m1/warm/t1"
+    rates = {"GB/s": 30.0, "GOP/s": 100.0}
+    reads = run(layer, "avx512 gemv, cache", 0, **{**rates, "%limit": 50.0})
+    again = run(layer, "avx512 gemv, cache", 0, **{**rates, "%limit": 60.0})
+    records = parse({"benchmarks": [reads, again]})
+    found = {goal.name: values for goal in GOALS for _, values in concerned(goal, records)}
+    assert found == {"M = 1 in cache, int8 x int4": [30, 30]}
+    table = kernels_tables.linear(records)
+    assert "M = 1 in cache: GB/s, % of L2" in table
+    assert "| 30.0, 55 [50-60]  " in table
+    computes = run(layer, "avx512 gemv, vfmadd zmm", 0, **{**rates, "%limit": 50.0})
+    assert "30.0, 50 [50-50] vfmadd zmm" in kernels_tables.linear(parse({"benchmarks": [computes]}))
+
+
+def test_the_lines_above_the_tables_name_sizes_and_limits() -> None:
+    context = {"isa": "avx2", "quanto": "1.0", "cold_mib": "600", "warm_kib": "1024"}
+    computes = [{"dtype": "fp32", "instruction": "vfmadd ymm", "gops": 260.0}]
+    limits = {"threads": 2, "read_gbs": 17.6, "copy_gbs": 15.0, "computes": computes}
+    text = kernels_tables.facts(context, limits, "make bench-kernels")
+    for said in ("600 MiB", "codes are 1024 KiB", "read 17.6 GB/s", "vfmadd ymm 260"):
+        assert said in text
+
+
 def test_tiles_have_no_figure_to_reach() -> None:
     layer = "linear/int8/int8/m128/cold/t2"
     tiles = parse(

@@ -52,7 +52,7 @@ double best(const std::function<double()>& measure) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target_clones("avx2", "default")))
+__attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 uint64_t read_words(const uint64_t* words, size_t count) {
   uint64_t seen[16] = {};
@@ -79,14 +79,16 @@ size_t MemoryProbe::next() {
   return turn_++ % parts_ * share_ * static_cast<size_t>(threads_);
 }
 
-double MemoryProbe::read_gbs() {
+double MemoryProbe::read_gbs(int times) {
   const uint64_t* part = source_.get() + next();
   std::atomic<uint64_t> sink{0};
   const double seconds = seconds_of(threads_, [&](size_t t) {
-    sink |= read_words(part + t * share_, share_);
+    for (int i = 0; i < times; ++i) {
+      sink |= read_words(part + t * share_, share_);
+    }
   });
-  return 1e-9 * static_cast<double>(share_ * sizeof(uint64_t)) * threads_ /
-         seconds;
+  return 1e-9 * static_cast<double>(share_ * sizeof(uint64_t)) * times *
+         threads_ / seconds;
 }
 
 double MemoryProbe::copy_gbs() {

@@ -27,8 +27,9 @@ class MemoryProbe {
  public:
   /// Cuts blocks of `bytes` into `parts`; a measurement takes the next part.
   MemoryProbe(size_t bytes, int threads, int parts);
-  /// 10^9 bytes a second, of one run.
-  [[nodiscard]] double read_gbs();
+  /// 10^9 bytes a second, of one run. Each thread reads its share of the part
+  /// `times` times: of a single part that a cache holds, the cache is measured.
+  [[nodiscard]] double read_gbs(int times = 1);
   [[nodiscard]] double copy_gbs();
 
  private:
