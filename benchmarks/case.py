@@ -41,13 +41,17 @@ class Case:
         self._groups.append((worker, layer, records))
 
     def measure(self, rounds: int, seconds: float) -> Iterator[Record]:
-        """Yields each record after each of its measurements; then forgets the layers."""
+        """Yields each record after each of its measurements; then forgets the layers.
+
+        Layers take turns at one number of rows after the other: what is compared is neighbours.
+        """
+        turns = [(worker, record) for worker, _, records in self._groups for record in records]
+        turns.sort(key=lambda turn: turn[1].rows)
         for _ in range(rounds):
-            for worker, _layer, records in self._groups:
-                for record in records:
-                    if not record.error:
-                        self._measure(worker, record, seconds)
-                    yield record
+            for worker, record in turns:
+                if not record.error:
+                    self._measure(worker, record, seconds)
+                yield record
         for worker in {id(worker): worker for worker, _, _ in self._groups}.values():
             worker.ask("drop")
 

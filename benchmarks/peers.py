@@ -25,7 +25,7 @@ SCHEMES: dict[str, tuple[str, ...]] = {
     "sdnq": ("int8", "uint4"),
     "bitsandbytes": ("int8", "nf4"),
 }
-"""By package."""
+"""By package. Ours and the original's are a type, and what follows it: `g64`, `dynamic`."""
 
 
 def quantize(package: str, model: nn.Module, scheme: str, skip: tuple[str, ...] = ()) -> None:
@@ -67,8 +67,13 @@ def _torch(model: nn.Module, scheme: str, skip: tuple[str, ...]) -> None:
 def _quanto_of(package: str) -> Quantizer:
     def apply(model: nn.Module, scheme: str, skip: tuple[str, ...]) -> None:
         library: Any = importlib.import_module(package)
-        weights, _, dynamic = scheme.partition(" ")
-        options = {"activations": library.qint8, "dynamic": True} if dynamic else {}
+        weights, *words = scheme.split(" ")
+        options: dict[str, Any] = {}
+        for word in words:
+            if word == "dynamic":
+                options |= {"activations": library.qint8, "dynamic": True}
+            else:
+                options["group_size"] = int(word.removeprefix("g"))
         exclude = [f"*{name}" for name in skip] or None
         library.quantize(model, weights=getattr(library, weights), exclude=exclude, **options)
         library.freeze(model)

@@ -3,8 +3,9 @@
     python -m benchmarks.run [--peers ENVIRONMENT] [--sizes 1024 4096]
         [--rows 1 16 128 512] [--seconds 0.1]
 
-Sections: `linear` (time of a layer, per number of rows), `quantize` (GB/s of float weights, beside
-a memory copy), `hqq` (its search beside the original's), `overhead` (one call on a 64 x 64 layer),
+Sections: `linear` (time of a layer, per number of rows), `grid` (every pair of activation and
+weight at every number of rows, over torch's Linear), `quantize` (GB/s of float weights, beside a
+memory copy), `hqq` (its search beside the original's), `overhead` (one call on a 64 x 64 layer),
 `block` (a transformer block beside its float twin) and `startup` (importing the package). Every
 library runs in a process of its own, in turns with the others; ratios are of neighbouring runs.
 Writes a JSON file too.
@@ -14,25 +15,29 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from . import block, hqq, machine, startup, tables
-from .case import Case, Layer
-from .client import Worker, WorkerDied
-from .record import Record
+from . import grid, hqq, machine, startup, tables
+from .client import Worker
+from .sections import (
+    block_section,
+    features,
+    grid_section,
+    linear_section,
+    overhead_section,
+    quantize_section,
+)
 
 QTYPES = ("qint8", "qfloat8", "qint4", "qint2")
 DTYPES = ("float32", "bfloat16")
-SECTIONS = ("linear", "quantize", "hqq", "overhead", "block", "startup")
+SECTIONS = ("linear", "grid", "quantize", "hqq", "overhead", "block", "startup")
+OURS_ALONE = {"grid", "block", "startup"}
+"""Sections that need no peers."""
 PROBE = Path("build/wheel/benchmarks/quanto_probe")
-SMALL = 64
-"""Features of the layer whose calls are mostly overhead."""
 
 
 def arguments() -> argparse.Namespace:
@@ -47,9 +52,11 @@ def arguments() -> argparse.Namespace:
     add("--peers", type=Path, help="a virtual environment with torch and optimum-quanto")
     add("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     add("--sizes", nargs="+", default=["1024", "4096"], help="features, or OUTxIN")
-    add("--rows", nargs="+", type=int, default=[1, 16, 128, 512])
+    add("--rows", nargs="+", type=int, help="default: 1 16 128 512; of the grid, more")
     add("--qtypes", nargs="+", default=QTYPES, choices=QTYPES)
     add("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
+    every = list(grid.ACTIVATIONS)
+    add("--activations", nargs="+", default=every, choices=every, help="of the grid")
     add("--hidden", type=int, default=1024, help="features of the transformer block")
     add("--rounds", type=int, default=5)
     add("--seconds", type=float, default=0.1, help="of each measurement")
@@ -63,6 +70,8 @@ def start_workers(args: argparse.Namespace) -> list[Worker]:
     """Ours first, then the peers'."""
     keep = not args.stock_malloc
     workers = [Worker("quanto", Path(sys.executable), "quanto", args.threads, keep)]
+    if OURS_ALONE.issuperset(args.sections):
+        return workers
     if args.peers:
         python = args.peers / "bin" / "python"
         workers.append(Worker("optimum-quanto", python, "optimum.quanto", args.threads, keep))
@@ -71,104 +80,11 @@ def start_workers(args: argparse.Namespace) -> list[Worker]:
     return workers
 
 
-def features(size: str) -> tuple[int, int]:
-    """(out_features, in_features) of `1024` or `4096x1024`."""
-    n, _, k = size.partition("x")
-    return int(n), int(k or n)
-
-
-def measured(case: Case, args: argparse.Namespace, what: str) -> list[Record]:
-    """The records of `case`, with a progress bar."""
-    total = args.rounds * len(case.records())
-    with tqdm(total=total, desc=what, unit="run", dynamic_ncols=True) as bar:
-        for _ in case.measure(args.rounds, args.seconds):
-            bar.update()
-    return case.records()
-
-
-def linear_section(
-    args: argparse.Namespace, workers: list[Worker], working_set: int
-) -> Iterator[list[Record]]:
-    """The records of each size and activation dtype."""
-    variants = [(rows, "module") for rows in args.rows]
-    for size in args.sizes:
-        for dtype in args.dtypes:
-            case = Case(*features(size), working_set)
-            for worker in workers:
-                for layer in [Layer(None, d) for d in dict.fromkeys([dtype, "float32"])]:
-                    case.add(worker, layer, variants)
-                for qtype in args.qtypes:
-                    case.add(worker, Layer(qtype, dtype), variants)
-            yield measured(case, args, f"linear {size} {dtype}")
-
-
-def overhead_section(args: argparse.Namespace, workers: list[Worker]) -> Iterator[list[Record]]:
-    """The records of each activation dtype."""
-    for dtype in args.dtypes:
-        case = Case(SMALL, SMALL, working_set=1)
-        for worker in workers:
-            case.add(worker, Layer(None, dtype), [(1, "module"), (1, "functional")])
-            calls = ["module", "functional"] + ["operator"] * (worker is workers[0])
-            for qtype in args.qtypes:
-                case.add(worker, Layer(qtype, dtype), [(1, call) for call in calls])
-        yield measured(case, args, f"overhead {dtype}")
-
-
-def quantize_section(args: argparse.Namespace, workers: list[Worker]) -> list[dict[str, Any]]:
-    """Seconds to quantize a weight of the last size, and to copy it, in every round."""
-    n, k = features(args.sizes[-1])
-    cases: list[dict[str, Any]] = [
-        {
-            "library": worker.name,
-            "qtype": qtype,
-            "optimizer": optimizer,
-            "dtype": dtype,
-            "n": n,
-            "k": k,
-        }
-        for worker in workers
-        for dtype in args.dtypes
-        for qtype, optimizer in [(q, None) for q in args.qtypes] + [("qint4", "HqqOptimizer")]
-    ]
-    named = {worker.name: worker for worker in workers}
-    for _ in tqdm(range(args.rounds), desc="quantize", unit="round", dynamic_ncols=True):
-        for case in cases:
-            if "error" not in case:
-                _quantize_once(named[case["library"]], case)
-    return cases
-
-
-def block_section(args: argparse.Namespace) -> Iterator[list[block.BlockRecord]]:
-    """The records of each activation dtype."""
-    rows = [count for count in args.rows if count > 1]
-    for dtype in args.dtypes:
-        records: dict[int, block.BlockRecord] = {}
-        total = args.rounds * len(rows) * (len(block.SCHEMES) + 1)
-        with tqdm(total=total, desc=f"block {dtype}", unit="run", dynamic_ncols=True) as bar:
-            for record in block.measure(args.hidden, dtype, rows, args.rounds):
-                records[id(record)] = record
-                bar.update()
-        yield list(records.values())
-
-
-def _quantize_once(worker: Worker, case: dict[str, Any]) -> None:
-    asked = {key: case[key] for key in ("qtype", "optimizer", "dtype", "n", "k")}
-    try:
-        reply = worker.ask("quantize", **asked)
-    except WorkerDied as death:
-        reply = {"error": str(death)}
-    if "error" in reply:
-        case["error"] = reply["error"]
-        return
-    case.setdefault("seconds", []).append(reply["seconds"])
-    case.setdefault("copy_seconds", []).append(reply["copy"])
-
-
 def main() -> None:
     """Prints the tables as they come and writes the file at the end."""
     args = arguments()
     workers = start_workers(args)
-    layers = len(workers) * (len(args.qtypes) + 2)
+    layers = max(len(workers) * (len(args.qtypes) + 2), len(grid.WEIGHTS) + 1)
     working_set = machine.working_set_bytes(layers)
     limits = machine.probe(args.probe, working_set, args.threads)
     facts = tables.facts(args, workers, limits, working_set)
@@ -179,6 +95,13 @@ def main() -> None:
         for records in linear_section(args, workers, working_set):
             print(tables.linear(records, limits), flush=True)
             results["linear"] += map(asdict, records)
+    if "grid" in args.sections:
+        results["grid"], found = [], []
+        for name, records in grid_section(args, workers[0], working_set):
+            print(grid.tables(name, records), flush=True)
+            found += grid.ratios(records)
+            results["grid"] += map(asdict, records)
+        print(grid.goals(found, workers[0].facts["isa"]), flush=True)
     if "quantize" in args.sections:
         results["quantize"] = quantize_section(args, workers)
         print(tables.quantize(results["quantize"], limits), flush=True)
