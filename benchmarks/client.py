@@ -2,11 +2,12 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # Libraries that build a dense weight on each call would otherwise map and unmap it: the figure
 # would be the page faults'. Given to every worker alike.
@@ -21,8 +22,12 @@ SETTLE_SECONDS = 0.02
 """OpenMP threads spin on after their work: one worker's must sleep before another's run."""
 
 
+PATIENCE_SECONDS = 300
+"""For one answer: a library may compile at its first call, but not wait for a lock for ever."""
+
+
 class WorkerDied(Exception):
-    """Says which worker, its exit status and what it was asked to do."""
+    """Says which worker, how it ended and what it was asked to do."""
 
 
 class Worker:
@@ -48,6 +53,8 @@ class Worker:
         try:
             process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
             process.stdin.flush()
+            if not select.select([process.stdout], [], [], PATIENCE_SECONDS)[0]:
+                self._give_up(process, do)
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
@@ -66,6 +73,12 @@ class Worker:
         if self._process and self._process.stdin:
             self._process.stdin.close()
             self._process.wait()
+
+    def _give_up(self, process: subprocess.Popen[str], do: str) -> NoReturn:
+        self._process = None
+        process.kill()
+        process.wait()
+        raise WorkerDied(f"{self.name}: no answer to {do} within {PATIENCE_SECONDS} s")
 
     def _start(self) -> subprocess.Popen[str]:
         self._process = subprocess.Popen(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from .case import Case, Layer
 from .client import Worker
-from .record import Record, Spread, ratio
-from .tables import base_of, spread, table
+from .record import Record, Spread
+from .tables import over_torch, spread, table
 
 ROWS = (1, 2, 4, 5, 8, 16, 32, 64, 128, 512)
 WEIGHTS = ("qint8", "qint4 g128", "qint4 g64", "qint2 g64", "qfloat8")
@@ -68,19 +68,9 @@ def cases(
             yield f"{n} x {k}, {activation} activations", case
 
 
-def ratios(records: list[Record]) -> list[tuple[Record, Spread]]:
-    """Of every quantized layer that ran, to torch's in the same process and round."""
-    pairs = ((record, base_of(records, record)) for record in records)
-    return [
-        (own, ratio(own, base))
-        for own, base in pairs
-        if own is not base and not own.error and not base.error
-    ]
-
-
 def tables(name: str, records: list[Record]) -> str:
     """A line per weight and a column per number of rows; the worst of them; what failed."""
-    found = ratios(records)
+    found = over_torch(records)
     cells = {(record.layer, record.rows): spread(value, 1, 2) for record, value in found}
     weights = dict.fromkeys(record.layer for record in records if record.layer != "torch")
     rows = sorted({record.rows for record in records})

@@ -27,12 +27,13 @@ from tqdm import tqdm
 
 from examples.demo import model as models
 
-from . import machine, model_record, tables
+from . import machine, model_chart, model_record, tables
 from .case import Case, Layer
-from .client import Worker
+from .client import Worker, WorkerDied
 from .language_model import FLOAT, NO_LINEAR, WITH_HEAD
 from .model_record import ModelRecord
 from .peers import SCHEMES
+from .record import Record
 
 HERE = ("torch", "quanto")
 HEADS = ("qint8", "qint4")
@@ -65,6 +66,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=0.05, help="of each measurement of a layer")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--output", type=Path, default=Path("build/bench-model.json"))
+    add("--chart", type=Path, default=Path("build/bench-model.svg"), help="of the first --malloc")
     return parser.parse_args(given)
 
 
@@ -84,15 +86,19 @@ def python_of(library: str, peers: Path | None) -> Path | None:
 
 
 def start_workers(args: argparse.Namespace, pythons: dict[str, Path], keep: bool) -> list[Worker]:
-    """One for each library, which is its name."""
-    return [
-        Worker(library, python, library, args.threads, keep) for library, python in pythons.items()
-    ]
+    """One for each library, which is its name; without those that do not start, which are named."""
+    workers = []
+    for library, python in pythons.items():
+        try:
+            workers.append(Worker(library, python, library, args.threads, keep))
+        except WorkerDied as death:
+            print(f"{death}, not measured.", flush=True)
+    return workers
 
 
 def linear_section(
     args: argparse.Namespace, workers: list[Worker], limits: machine.Limits, working_set: int
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+) -> Iterator[tuple[str, list[Record]]]:
     """A table and its records for each dtype."""
     variants = [(rows, "module") for rows in args.rows]
     for dtype in args.dtypes:
@@ -103,7 +109,7 @@ def linear_section(
         total = args.rounds * len(case.records())
         for _ in tqdm(case.measure(args.rounds, args.seconds), f"linear {dtype}", total):
             pass
-        yield tables.linear(case.records(), limits), [asdict(record) for record in case.records()]
+        yield tables.linear(case.records(), limits), case.records()
 
 
 def models_of(library: str) -> list[str]:
@@ -114,7 +120,7 @@ def models_of(library: str) -> list[str]:
 
 def lm_section(
     args: argparse.Namespace, workers: list[Worker]
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+) -> Iterator[tuple[str, list[ModelRecord]]]:
     """A table and its records for each dtype."""
     source = models.obtain(args.model, models.REPOSITORY / "demo")
     for dtype in args.dtypes:
@@ -127,7 +133,7 @@ def lm_section(
         for _ in tqdm(done, f"{source.name} {dtype}", (args.rounds + 1) * len(turns)):
             pass
         records = [record for _, record in turns]
-        yield model_record.tables(records), [asdict(record) for record in records]
+        yield model_record.tables(records), records
 
 
 def facts(
@@ -169,6 +175,7 @@ def main(given: list[str] | None = None) -> None:
     working_set = machine.working_set_bytes(layers)
     limits = machine.probe(args.probe, working_set, args.threads)
     results: dict[str, Any] = {"limits": asdict(limits)}
+    drawn: dict[str, list[Any]] = {section: [] for section in SECTIONS}
     for malloc in args.malloc:
         workers = start_workers(args, pythons, MALLOC[malloc])
         if malloc == args.malloc[0]:
@@ -181,11 +188,17 @@ def main(given: list[str] | None = None) -> None:
             )
             for text, records in found:
                 print(f"\n{section}, malloc thresholds {malloc}:\n{text}", flush=True)
-                results.setdefault(f"{section} {malloc}", []).extend(records)
+                results.setdefault(f"{section} {malloc}", []).extend(map(asdict, records))
+                if malloc == args.malloc[0]:
+                    drawn[section] += records
         for worker in workers:
             worker.close()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(results, indent=1))
+    title = f"{machine.cpu_name()}, {args.threads} threads, malloc thresholds {args.malloc[0]}"
+    args.chart.parent.mkdir(parents=True, exist_ok=True)
+    model_chart.draw(args.chart, drawn["linear"], drawn["lm"], title)
+    print(f"\nWritten: {args.output}, {args.chart}", file=sys.stderr)
 
 
 if __name__ == "__main__":

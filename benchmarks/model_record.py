@@ -72,6 +72,16 @@ def _ask(turns: list[Turn], turn: Turn, do: str, asked: dict[str, Any]) -> dict[
     return {} if record.error else reply
 
 
+def over_float(records: list[ModelRecord], part: str) -> list[tuple[ModelRecord, Spread]]:
+    """Every model that ran, and its time over that of the float model in the same round."""
+    pairs = ((record, _float_twin(record, records, FLOAT)) for record in records)
+    return [
+        (own, _ratio(getattr(own, part), getattr(twin, part)))
+        for own, twin in pairs
+        if twin is not None and own is not twin and not own.error
+    ]
+
+
 def tables(records: list[ModelRecord]) -> str:
     """One line per model, beside torch's float model of the same dtype in the same round."""
     header = ["dtype", "library", "scheme", "MB", "prefill ms", "/ float"]

@@ -99,7 +99,7 @@ def main() -> None:
         results["grid"], found = [], []
         for name, records in grid_section(args, workers[0], working_set):
             print(grid.tables(name, records), flush=True)
-            found += grid.ratios(records)
+            found += tables.over_torch(records)
             results["grid"] += map(asdict, records)
         print(grid.goals(found, workers[0].facts["isa"]), flush=True)
     if "quantize" in args.sections:

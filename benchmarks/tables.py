@@ -55,6 +55,16 @@ def base_of(records: list[Record], record: Record) -> Record:
     )
 
 
+def over_torch(records: list[Record]) -> list[tuple[Record, Spread]]:
+    """Every quantized layer that ran, and its time over that of torch's in the same round."""
+    pairs = ((record, base_of(records, record)) for record in records)
+    return [
+        (own, ratio(own, base))
+        for own, base in pairs
+        if own is not base and not own.error and not base.error
+    ]
+
+
 def linear(records: list[Record], limits: Limits) -> str:
     """One line per layer and number of rows, with the machine's limits for it."""
     header = ["size", "dtype", "rows", "library", "layer", "us", "/ torch", "GB/s", "Gop/s"]

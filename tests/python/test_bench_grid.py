@@ -12,6 +12,7 @@ from benchmarks import grid, peers
 from benchmarks.case import Case, Layer
 from benchmarks.client import Worker
 from benchmarks.record import Record
+from benchmarks.tables import over_torch
 
 
 def record(layer: str, rows: int, *seconds: float, error: str = "") -> Record:
@@ -46,13 +47,13 @@ def test_a_cell_is_the_ratio_of_each_round() -> None:
 
 def test_a_table_of_failures_names_them() -> None:
     broken = [record("torch", 1, error="no memory"), record("qint8", 1, 1.0)]
-    assert grid.ratios(broken) == []
+    assert over_torch(broken) == []
     assert grid.tables("1 x 1", broken).splitlines()[-1] == "torch float32: no memory"
 
 
 @pytest.mark.parametrize(("isa", "bound"), [("amx_bf16", "<= 0.25"), ("avx2_vnni", "<= 0.18")])
 def test_figures_to_reach_depend_on_the_instruction_set(isa: str, bound: str) -> None:
-    lines = grid.goals(grid.ratios(records()), isa).splitlines()[3:]
+    lines = grid.goals(over_torch(records()), isa).splitlines()[3:]
     rows = {cells(line)[0]: cells(line)[1:] for line in lines}
     every = rows.pop("every pair and number of rows")
     assert every[0] == "<= 1"

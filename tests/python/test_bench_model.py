@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark beside other libraries: its table, torch's packed products, what is absent."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import model, model_record, packed_linear, peers
+from benchmarks import client, model, model_chart, model_record, packed_linear, peers
 from benchmarks.language_model import FLOAT, NO_LINEAR
 from benchmarks.model_record import ModelRecord
+from benchmarks.record import Record, Spread
 
 SIZE, GROUP = 64, 32
 
@@ -73,6 +77,41 @@ def test_the_table_is_over_the_float_model_of_the_same_round() -> None:
     ]  # fmt: skip
     assert rows[2][5:] == ["0.62 [0.50-0.75]", "200.0 [100.0-300.0]", "0.62 [0.50-0.75]", "0.65"]
     assert rows[3][3:] == ["no kernel", "", "", "", "", ""]
+
+
+def test_a_library_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.01)  # torch takes longer to import
+    args = model.arguments(["--threads", "1"])
+    assert model.start_workers(args, {"quanto": Path(sys.executable)}, keep=True) == []
+    said = "quanto: no answer to describe within 0.01 s, not measured.\n"
+    assert capsys.readouterr().out == said
+
+
+def test_the_chart_has_a_panel_for_each_dtype_and_part(tmp_path: Path) -> None:
+    def layer_of(library: str, scheme: str, *seconds: float, error: str = "") -> Record:
+        return Record(library, scheme, "float32", 8, 8, 1, error=error, seconds=list(seconds))
+
+    layers = [
+        layer_of("quanto", "torch", 2.0, 4.0),
+        layer_of("quanto", "qint8", 1.0, 1.0),
+        layer_of("sdnq", "torch", 1.0, 1.0),
+        layer_of("sdnq", "int8", error="no kernel"),
+    ]
+    models = [
+        ModelRecord("torch", FLOAT, "bfloat16", 200, "", [2.0], [0.2]),
+        ModelRecord("quanto", "qint8", "bfloat16", 100, "", [1.0], [0.4]),
+    ]
+    assert model_chart.panels(layers, models) == {
+        ("float32", "Linear 8 x 8, M = 1"): [("quanto", "qint8", Spread(0.375, 0.25, 0.5))],
+        ("bfloat16", "language model, prefill"): [("quanto", "qint8", Spread(0.5, 0.5, 0.5))],
+        ("bfloat16", "language model, decode"): [("quanto", "qint8", Spread(2.0, 2.0, 2.0))],
+    }
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    path = tmp_path / "chart.svg"
+    model_chart.draw(path, layers, models, "a machine")
+    assert path.read_text().startswith("<?xml")
 
 
 def test_every_library_has_a_way_to_quantize() -> None:
