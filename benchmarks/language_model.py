@@ -42,7 +42,7 @@ def _quantize_with_head(model: Any, scheme: str) -> None:
     quanto.freeze(model)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # optimum-quanto's tensors of 4 and 2 bits refuse inference mode
 def seconds(model: Any, prompt: int, tokens: int) -> dict[str, float]:
     """Of one prefill of `prompt` tokens, and of each of `tokens` greedy ones after it."""
     ids = torch.arange(1, prompt + 1)[None] % model.config.vocab_size

@@ -8,7 +8,6 @@ they like; only replies go to the real standard output.
 """
 
 import copy
-import ctypes
 import importlib
 import itertools
 import json
@@ -58,7 +57,7 @@ class Bench:
         layer = self._layer(qtype, getattr(torch, dtype), n, k)
         size = peers.size_of(layer)
         copies = min(max(1, math.ceil(working_set / size)), MOST_COPIES)
-        self.weights[key] = [layer] + [clone_layer(layer) for _ in range(copies - 1)]
+        self.weights[key] = [layer, *clones_of(layer, copies - 1)]
         self.calls[key] = {}
         self.inputs[key] = (k, getattr(torch, dtype))
         return {"bytes": size, "copies": copies}
@@ -177,19 +176,24 @@ def operator_call(layer: Any, x: torch.Tensor) -> Call:
 CALLS = {"module": module_call, "functional": functional_call, "operator": operator_call}
 
 
-def clone_layer(layer: Any) -> Any:
-    """deepcopy, or by hand where the library's frozen weights refuse it.
+def clones_of(layer: Any, count: int) -> list[Any]:
+    """Deep copies, or made by hand where the library's frozen weights refuse it.
 
-    Some make a dense weight on the way. With raised thresholds of malloc it would stay behind as a
-    hole between the copies, sixteen times as large as 2 bits: what is free goes back at once.
+    Asked once: to refuse, optimum-quanto makes a dense weight, which takes up to a second and, with
+    raised thresholds of malloc, stays behind as a hole between the copies.
     """
     try:
-        clone = copy.deepcopy(layer)
+        copy.deepcopy(layer)
     except RuntimeError:
-        clone = copy.copy(layer)
-        weight = torch.nn.Parameter(clone_tensor(layer.weight.data), requires_grad=False)
-        clone._parameters = dict(layer._parameters, weight=weight)
-    ctypes.CDLL(None).malloc_trim(0)
+        return [clone_by_hand(layer) for _ in range(count)]
+    return [copy.deepcopy(layer) for _ in range(count)]
+
+
+def clone_by_hand(layer: Any) -> Any:
+    """A layer that shares everything but the weight."""
+    clone = copy.copy(layer)
+    weight = torch.nn.Parameter(clone_tensor(layer.weight.data), requires_grad=False)
+    clone._parameters = dict(layer._parameters, weight=weight)
     return clone
 
 
