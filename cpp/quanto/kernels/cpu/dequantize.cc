@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/core/packing.h"
 #include "quanto/kernels/cpu/affine.h"
+#include "quanto/kernels/cpu/lookup.h"
 #include "quanto/kernels/cpu/tables.h"
 #include "quanto/kernels/cpu/walk.h"
 
@@ -84,33 +85,73 @@ template <typename Scheme, typename Place>
       });
 }
 
-/// A weight that lies as its codes do. Part of a packed row holds the same
-/// part of one row in each plane.
+/// What each code stands for under the scheme of a group.
 template <typename Scheme>
-void dequantize_in_place(const PackedArgs& args, void* out,
-                         Executor& executor) {
+inline Lookup lookup_of(const PackedArgs& args, int64_t group) {
+  alignas(32) constexpr uint8_t kCodes[kLookupEntries] = {
+      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  alignas(32) uint16_t entries[kLookupEntries];
+  const Some one{1};
+  const Vec scale = broadcast_first(Scheme::load_scale(args.scale, group, one));
+  const Vec shift = broadcast_first(Scheme::load_shift(args.shift, group, one));
+  for_each_vector(kLookupEntries, [&](int64_t i, auto lanes) {
+    const IVec code = load_u8(kCodes + i, lanes);
+    Element<Scheme::kType>::store(
+        entries, i, Scheme::dequantize(code, scale, shift), lanes);
+  });
+  return make_lookup(entries);
+}
+
+/// One plane of `count` packed bytes of one group, as dequantize_plane() does.
+template <typename Scheme>
+inline void dequantize_group(const PackedArgs& args, int64_t bytes,
+                             int64_t plane, int64_t count, int64_t group,
+                             void* out, int64_t index) {
+  int64_t done = 0;
+  if constexpr (Scheme::kBytes == 2) {
+    if (count >= Codes::kCount) {
+      const Lookup table = lookup_of<Scheme>(args, group);
+      const int shift = static_cast<int>(plane) * args.bits;
+      const int mask = (1 << args.bits) - 1;
+      for (; done + Codes::kCount <= count; done += Codes::kCount) {
+        look_ahead<1>(args.packed, bytes + done);
+        look_up(table, load_codes(args.packed + bytes + done, shift, mask),
+                Element<Scheme::kType>::at(out, index + done));
+      }
+    }
+  }
+  if (done < count) {
+    dequantize_plane<Scheme>(args, bytes + done, plane, count - done,
+                             OneScale{group}, out, index + done);
+  }
+}
+
+/// Packed bytes [begin, end) of a weight that lies as its codes do. Part of a
+/// packed row holds the same part of one row in each plane. `args` is a copy:
+/// the compiler need not fear that results change it.
+template <typename Scheme>
+[[gnu::flatten]] void dequantize_bytes(PackedArgs args, int64_t begin,
+                                       int64_t end, void* out) {
   const int64_t rows = args.layout.code_rows();
   const int64_t columns = args.layout.code_columns();
   const int64_t packed_rows = args.packed_rows();
-  const auto piece = [&](int64_t packed_row, int64_t column, int64_t count) {
-    const int64_t bytes = packed_row * columns + column;
-    int64_t plane = 0;
-    for (int64_t row = packed_row; row < rows; row += packed_rows) {
-      const int64_t index = row * columns + column;
-      if (args.layout.last_axis) {
-        dequantize_plane<Scheme>(args, bytes, plane, count,
-                                 ScalePerColumn{column}, out, index);
-      } else {
-        dequantize_plane<Scheme>(args, bytes, plane, count, OneScale{row}, out,
-                                 index);
-      }
-      ++plane;
-    }
-  };
-  executor.parallel_for(packed_rows * columns, kGrain,
-                        [&](int64_t begin, int64_t end) {
-                          for_each_piece(begin, end, columns, piece);
-                        });
+  for_each_piece(
+      begin, end, columns,
+      [&](int64_t packed_row, int64_t column, int64_t count) {
+        const int64_t bytes = packed_row * columns + column;
+        int64_t plane = 0;
+        for (int64_t row = packed_row; row < rows; row += packed_rows) {
+          const int64_t index = row * columns + column;
+          if (args.layout.last_axis) {
+            dequantize_plane<Scheme>(args, bytes, plane, count,
+                                     ScalePerColumn{column}, out, index);
+          } else {
+            dequantize_group<Scheme>(args, bytes, plane, count, row, out,
+                                     index);
+          }
+          ++plane;
+        }
+      });
 }
 
 /// Last axis in groups: the weight does not lie as its codes do.
@@ -143,7 +184,10 @@ void dequantize_affine(const uint8_t* packed, GroupLayout layout, int bits,
     if (layout.last_axis && layout.groups > 1) {
       dequantize_transposed<Scheme>(args, out, executor);
     } else {
-      dequantize_in_place<Scheme>(args, out, executor);
+      executor.parallel_for(args.packed_rows() * layout.code_columns(), kGrain,
+                            [&](int64_t begin, int64_t end) {
+                              dequantize_bytes<Scheme>(args, begin, end, out);
+                            });
     }
   });
 }

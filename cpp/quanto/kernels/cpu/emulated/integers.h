@@ -120,6 +120,10 @@ inline __m512i _mm512_cvtepu8_epi32(__m128i a) {
   return join(_mm256_cvtepu8_epi32(a),
               _mm256_cvtepu8_epi32(_mm_srli_si128(a, 8)));
 }
+inline __m512i _mm512_cvtepu8_epi16(__m256i a) {
+  return join(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(a)),
+              _mm256_cvtepu8_epi16(_mm256_extracti128_si256(a, 1)));
+}
 inline __m512i _mm512_cvtepu16_epi32(__m256i a) {
   return join(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),
               _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)));

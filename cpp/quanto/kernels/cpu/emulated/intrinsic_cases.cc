@@ -187,6 +187,7 @@ void shuffle_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_broadcast_i64x4(half));
   QUANTO_BITS(_mm512_cvtepi8_epi32(quarter));
   QUANTO_BITS(_mm512_cvtepu8_epi32(quarter));
+  QUANTO_BITS(_mm512_cvtepu8_epi16(half));
   QUANTO_BITS(_mm512_cvtepu16_epi32(half));
   QUANTO_BITS(_mm512_cvtepi32_epi8(a));
   QUANTO_BITS(_mm512_cvtepi32_epi16(a));
@@ -200,6 +201,9 @@ void shuffle_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_permutexvar_ps(a, _mm512_castsi512_ps(b)));
   QUANTO_BITS(_mm512_permutex2var_ps(_mm512_castsi512_ps(a), b,
                                      _mm512_castsi512_ps(c)));
+  QUANTO_BITS(_mm512_packus_epi32(a, b));
+  QUANTO_BITS(_mm512_packus_epi16(a, b));
+  QUANTO_BITS(_mm512_permutexvar_epi32(a, b));
   QUANTO_BITS(_mm512_permutexvar_epi16(a, b));
   QUANTO_BITS(_mm512_mask_permutexvar_epi16(c, mask32, a, b));
 }
