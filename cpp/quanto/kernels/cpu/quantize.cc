@@ -148,17 +148,29 @@ struct AffineArgs {
 
 /// `count` codes under one scale with a reciprocal.
 template <typename Scheme>
-[[gnu::flatten]] void quantize_affine_by(const AffineArgs& args,
-                                         const void* base, int64_t index,
-                                         int64_t count, float scale, Vec shift,
-                                         uint8_t* codes) {
+inline void quantize_affine_by(const AffineArgs& args, const void* base,
+                               int64_t index, int64_t count, float scale,
+                               Vec shift, uint8_t* codes) {
+  constexpr int64_t kLanes = Vec::kLanes;
   const Vec reciprocal = broadcast(1.0F / scale);
   const Vec largest = broadcast(args.largest);
-  for_each_vector(count, [&](int64_t i, auto lanes) {
+  const auto quotient = [&](int64_t i, auto lanes) {
     look_ahead<Scheme::kBytes>(base, index + i);
-    const Vec x = Element<Scheme::kType>::load(base, index + i, lanes);
-    store_u8(codes + i, Scheme::quantize_by(x, reciprocal, shift, largest),
-             lanes);
+    return Scheme::quotient_by(
+        Element<Scheme::kType>::load(base, index + i, lanes), reciprocal, shift,
+        largest);
+  };
+  int64_t done = 0;
+  for (; done + 4 * kLanes <= count; done += 4 * kLanes) {
+    const auto code = [&](int64_t i) {
+      return to_int(quotient(done + i * kLanes, All{}));
+    };
+    store_clamped_u8(codes + done, code(0), code(1), code(2), code(3));
+  }
+  for_each_vector(count - done, [&](int64_t i, auto lanes) {
+    // In this order of operands NaN passes; as an integer its low byte is 0.
+    const Vec code = max(zero(), quotient(done + i, lanes));
+    store_u8(codes + done + i, to_int(code), lanes);
   });
 }
 
@@ -223,7 +235,7 @@ void quantize_affine(const void* base, DType dtype, GroupLayout layout,
       return;
     }
     for_each_scaled_piece(in_place_view(layout), executor,
-                          [&](int64_t index, int64_t count, auto place) {
+                          [=](int64_t index, int64_t count, auto place) {
                             quantize_affine_piece<Scheme>(
                                 args, base, index, count, place, codes + index);
                           });

@@ -154,6 +154,16 @@ inline void store_u8(uint8_t* p, IVec a) {
 inline void store_u8_tail(uint8_t* p, IVec a, int count) {
   _mm_mask_storeu_epi8(p, tail_mask(count), _mm512_cvtepi32_epi8(a.v));
 }
+/// The lanes of four vectors one after the other, clamped to [0, 255].
+inline void store_clamped_u8(uint8_t* p, IVec a, IVec b, IVec c, IVec d) {
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(a.v, b.v),
+                                            _mm512_packus_epi32(c.v, d.v));
+  // Packing leaves four lanes of each vector in each quarter.
+  _mm512_storeu_si512(
+      p, _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2,
+                                                    6, 10, 14, 3, 7, 11, 15),
+                                  bytes));
+}
 inline IVec ibroadcast(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline IVec iand(IVec a, IVec b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline IVec shift_right(IVec a, int bits) {
@@ -323,6 +333,13 @@ inline void store_u8_tail(uint8_t* p, IVec a, int count) {
   uint8_t part[8];
   store_u8(part, a);
   for (int i = 0; i < count; ++i) p[i] = part[i];
+}
+inline void store_clamped_u8(uint8_t* p, IVec a, IVec b, IVec c, IVec d) {
+  const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(a.v, b.v),
+                                            _mm256_packus_epi32(c.v, d.v));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm256_permutevar8x32_epi32(
+                          bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 inline IVec ibroadcast(int32_t x) { return {_mm256_set1_epi32(x)}; }
 inline IVec iand(IVec a, IVec b) { return {_mm256_and_si256(a.v, b.v)}; }

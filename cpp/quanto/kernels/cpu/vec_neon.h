@@ -197,6 +197,14 @@ inline IVec load_s8_tail(const int8_t* p, int count) {
 inline void store_u8(uint8_t* p, IVec a) {
   vst1_u8(p, vmovn_u16(vmovn_high_u32(vmovn_u32(a.lo), a.hi)));
 }
+inline uint8x8_t clamped_u8(IVec a) {
+  return vqmovn_u16(
+      vqmovun_high_s32(vqmovun_s32(as_signed(a.lo)), as_signed(a.hi)));
+}
+inline void store_clamped_u8(uint8_t* p, IVec a, IVec b, IVec c, IVec d) {
+  vst1q_u8(p, vcombine_u8(clamped_u8(a), clamped_u8(b)));
+  vst1q_u8(p + 16, vcombine_u8(clamped_u8(c), clamped_u8(d)));
+}
 inline void store_u8_tail(uint8_t* p, IVec a, int count) {
   uint8_t part[Vec::kLanes];
   store_u8(part, a);
