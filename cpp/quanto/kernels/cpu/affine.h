@@ -70,7 +70,8 @@ struct Affine {
     if constexpr (kIntegerShift) {
       return mul(scale, sub(to_float(code), shift));
     } else {
-      return sub(Element<kFloat>::round(mul(scale, to_float(code))), shift);
+      const Vec product = mul(scale, to_float(code));
+      return sub(Element<kFloat>::round_sum(product), shift);
     }
   }
 };

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <limits>
+#include <type_traits>
+
 #include "quanto/core/packing.h"
 #include "quanto/kernels/cpu/affine.h"
+#include "quanto/kernels/cpu/float8_words.h"
 #include "quanto/kernels/cpu/lookup.h"
 #include "quanto/kernels/cpu/tables.h"
 #include "quanto/kernels/cpu/walk.h"
@@ -18,6 +22,41 @@ inline Vec load_codes(const uint8_t* data, Lanes lanes) {
   }
 }
 
+/// Two vectors of codes as fp32, times kWordScale if they are float8.
+template <DType kStorage>
+inline void load_two(const uint8_t* data, Vec& low, Vec& high) {
+  if constexpr (kStorage == DType::kInt8) {
+    low = load_codes<kStorage>(data, All{});
+    high = load_codes<kStorage>(data + Vec::kLanes, All{});
+  } else {
+    const Words words = decode_words<kStorage>(load_words(data));
+    Halves halves[2];
+    __builtin_memcpy(halves, &words, sizeof(words));
+    low = from_fp16(halves[0]);
+    high = from_fp16(halves[1]);
+  }
+}
+
+/// As many elements as fill pairs of vectors, under one scale; how many that
+/// was: none if what they are multiplied by is not finite.
+template <DType kFloat, DType kStorage>
+inline int64_t dequantize_pairs(const uint8_t* data, int64_t index,
+                                int64_t count, float scale, void* out) {
+  float factor = scale;
+  if constexpr (kStorage != DType::kInt8) factor /= kWordScale<kStorage>;
+  if (!(__builtin_fabsf(factor) <= std::numeric_limits<float>::max())) return 0;
+  constexpr int64_t kCount = 2 * Vec::kLanes;
+  int64_t done = 0;
+  for (; done + kCount <= count; done += kCount) {
+    look_ahead<1>(data, index + done);
+    Vec low, high;
+    load_two<kStorage>(data + index + done, low, high);
+    Element<kFloat>::store_two(out, index + done, mul(broadcast(factor), low),
+                               mul(broadcast(factor), high));
+  }
+  return done;
+}
+
 /// `count` elements under the scale at `place`.
 template <DType kFloat, DType kStorage, typename Place>
 [[gnu::flatten]] void dequantize_piece(const uint8_t* data, int64_t index,
@@ -27,6 +66,13 @@ template <DType kFloat, DType kStorage, typename Place>
   const auto load = [&](int64_t i, auto lanes) {
     return E::load(scales, i, lanes);
   };
+  if constexpr (std::is_same_v<Place, OneScale>) {
+    const float scale = first_lane(load(place.index, Same{}));
+    const int64_t done =
+        dequantize_pairs<kFloat, kStorage>(data, index, count, scale, out);
+    index += done;
+    count -= done;
+  }
   with_scale(place, load, [&](auto scale_at) {
     for_each_vector(count, [&](int64_t i, auto lanes) {
       look_ahead<1>(data, index + i);
@@ -91,9 +137,8 @@ inline Lookup lookup_of(const PackedArgs& args, int64_t group) {
   alignas(32) constexpr uint8_t kCodes[kLookupEntries] = {
       0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   alignas(32) uint16_t entries[kLookupEntries];
-  const Some one{1};
-  const Vec scale = broadcast_first(Scheme::load_scale(args.scale, group, one));
-  const Vec shift = broadcast_first(Scheme::load_shift(args.shift, group, one));
+  const Vec scale = Scheme::load_scale(args.scale, group, Same{});
+  const Vec shift = Scheme::load_shift(args.shift, group, Same{});
   for_each_vector(kLookupEntries, [&](int64_t i, auto lanes) {
     const IVec code = load_u8(kCodes + i, lanes);
     Element<Scheme::kType>::store(

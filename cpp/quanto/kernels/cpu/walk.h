@@ -104,7 +104,7 @@ inline void for_each_scaled_piece(AxisView view, Executor& executor, F f) {
 /// scale for its elements from i on.
 template <typename Load, typename Run>
 inline void with_scale(OneScale scale, Load load, Run run) {
-  const auto one = broadcast_first(load(scale.index, Some{1}));
+  const auto one = load(scale.index, Same{});
   run([one](int64_t /*i*/, auto /*lanes*/) { return one; });
 }
 template <typename Load, typename Run>

@@ -96,6 +96,13 @@ inline __m512i _mm512_permutexvar_epi16(__m512i index, __m512i a) {
   const auto from = lanes<uint16_t>(index), x = lanes<uint16_t>(a);
   return as_m512i(each_lane<uint16_t>([&](int i) { return x[from[i] & 31]; }));
 }
+inline __m512i _mm512_permutex2var_epi16(__m512i a, __m512i index, __m512i b) {
+  const auto from = lanes<uint16_t>(index);
+  const auto x = lanes<uint16_t>(a), y = lanes<uint16_t>(b);
+  return as_m512i(each_lane<uint16_t>([&](int i) {
+    return (from[i] & 32) != 0 ? y[from[i] & 31] : x[from[i] & 31];
+  }));
+}
 inline __m512i _mm512_mask_permutexvar_epi16(__m512i from, __mmask32 mask,
                                              __m512i index, __m512i a) {
   return _mm512_mask_mov_epi16(from, mask, _mm512_permutexvar_epi16(index, a));
