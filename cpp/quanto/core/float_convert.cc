@@ -112,16 +112,6 @@ uint16_t fp16_from_float(float value) {
   return static_cast<uint16_t>(ieee_code<kFp16>(value, 0x7e00 | payload));
 }
 
-float float_from_bf16(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-}
-
-uint16_t bf16_from_float(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if ((bits & ~kFloatSign) > kFloatInf) return kFloatQuietNan >> 16;
-  return static_cast<uint16_t>(round_shift(bits, 16));
-}
-
 float float_from_e4m3fn(uint8_t bits) {
   if ((bits & 0x7f) != 0x7f) return finite_value<kE4M3FN>(bits);
   const uint32_t sign = (bits & 0x80) != 0 ? kFloatSign : 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 // Conversions between fp32 and the narrow float types, by torch's rules: round
@@ -21,8 +22,18 @@ namespace quanto {
 
 float float_from_fp16(uint16_t bits);
 uint16_t fp16_from_float(float value);
-float float_from_bf16(uint16_t bits);
-uint16_t bf16_from_float(float value);
+
+// Shorter than a call. Nothing is left to link, which an object compiled for a
+// wider CPU could offer to others.
+[[gnu::always_inline]] inline float float_from_bf16(uint16_t bits) {
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
+[[gnu::always_inline]] inline uint16_t bf16_from_float(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 float float_from_e4m3fn(uint8_t bits);
 uint8_t e4m3fn_from_float(float value);
 float float_from_e5m2(uint8_t bits);

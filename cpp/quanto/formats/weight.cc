@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "quanto/core/float_convert.h"
@@ -98,22 +99,26 @@ void quantize_groups(const Groups& groups, bool choose, uint8_t* out,
   const int64_t planes = codes_per_byte(groups.bits);
   const int64_t packed = packed_rows(groups.rows, groups.bits);
   const int64_t width = groups.width;
-  for_blocks(
-      packed, block_of(planes * width), executor,
-      [&](int64_t begin, int64_t end, Executor& serial) {
-        const int64_t most = end - begin;
-        // Zero where the last plane ends before the others.
-        std::vector<uint8_t> codes(static_cast<size_t>(planes * most * width));
-        for (int64_t plane = 0; plane < planes; ++plane) {
-          const int64_t first = plane * packed + begin;
-          const int64_t count = std::min(most, groups.rows - first);
-          if (count <= 0) break;
-          groups.quantize(first, count, choose,
-                          codes.data() + plane * most * width, serial);
-        }
-        kernels::kernels().pack(codes.data(), planes * most, width, groups.bits,
-                                out + begin * width, serial);
-      });
+  for_blocks(packed, block_of(planes * width), executor,
+             [&](int64_t begin, int64_t end, Executor& serial) {
+               const int64_t most = end - begin;
+               const auto codes = std::make_unique_for_overwrite<uint8_t[]>(
+                   static_cast<size_t>(planes * most * width));
+               for (int64_t plane = 0; plane < planes; ++plane) {
+                 const int64_t first = plane * packed + begin;
+                 const int64_t count =
+                     std::clamp<int64_t>(groups.rows - first, 0, most);
+                 uint8_t* rows = codes.get() + plane * most * width;
+                 if (count > 0)
+                   groups.quantize(first, count, choose, rows, serial);
+                 // The last plane may end before the others.
+                 std::memset(rows + count * width, 0,
+                             static_cast<size_t>((most - count) * width));
+               }
+               kernels::kernels().pack(codes.get(), planes * most, width,
+                                       groups.bits, out + begin * width,
+                                       serial);
+             });
 }
 
 void quantize_bits(const Matrix& weight, WeightFacts facts, Optimizer optimizer,

@@ -48,20 +48,20 @@ struct Affine {
     return to_int(min(largest, max(zero(), code)));
   }
 
-  /// The same from a scale with a reciprocal, of 16-bit types. What is clamped
-  /// before it is rounded to an integer ends where it would if clamped after.
-  static IVec quantize_by(Vec x, Vec reciprocal, Vec shift, Vec largest) {
+  /// Codes from a scale with a reciprocal, of 16-bit types, as numbers that
+  /// are still to be converted and raised to 0. What is clamped before it is
+  /// rounded to an integer ends where it would if clamped after.
+  static Vec quotient_by(Vec x, Vec reciprocal, Vec shift, Vec largest) {
     using E = Element<kFloat>;
     if constexpr (kIntegerShift) {
       const Vec bound = broadcast(512.0F);  // beyond any zero point
       const Vec quotient =
           min(bound, max(sub(zero(), bound), mul(x, reciprocal)));
       const Vec code = add(round_even(round_quotient<kFloat>(quotient)), shift);
-      return to_int(min(largest, max(zero(), code)));
+      return min(largest, code);
     } else {
       const Vec quotient = mul(E::round_sum(add(x, shift)), reciprocal);
-      return to_int(
-          round_quotient<kFloat>(min(largest, max(zero(), quotient))));
+      return round_quotient<kFloat>(min(largest, quotient));
     }
   }
 
@@ -70,7 +70,8 @@ struct Affine {
     if constexpr (kIntegerShift) {
       return mul(scale, sub(to_float(code), shift));
     } else {
-      return sub(Element<kFloat>::round(mul(scale, to_float(code))), shift);
+      const Vec product = mul(scale, to_float(code));
+      return sub(Element<kFloat>::round_sum(product), shift);
     }
   }
 };

@@ -17,6 +17,8 @@ struct All {};
 struct Some {
   int count;
 };
+/// All lanes, each of the same element.
+struct Same {};
 
 /// Calls f(i, lanes) for consecutive vectors of [0, count).
 template <typename F>
@@ -46,11 +48,20 @@ struct Element<DType::kFloat32> {
   static Vec load(const void* data, int64_t index, Some lanes) {
     return load_tail(at(data, index), lanes.count);
   }
+  static Vec load(const void* data, int64_t index, Same /*lanes*/) {
+    float value;
+    __builtin_memcpy(&value, at(data, index), sizeof(value));
+    return broadcast(value);
+  }
   static void store(void* data, int64_t index, Vec value, All /*lanes*/) {
     kernels::store(at(data, index), value);
   }
   static void store(void* data, int64_t index, Vec value, Some lanes) {
     store_tail(at(data, index), value, lanes.count);
+  }
+  static void store_two(void* data, int64_t index, Vec low, Vec high) {
+    store(data, index, low, All{});
+    store(data, index + Vec::kLanes, high, All{});
   }
   static Vec round(Vec value) { return value; }
   static Vec round_sum(Vec value) { return value; }
@@ -65,6 +76,11 @@ struct Element16 {
   static uint16_t* at(void* data, int64_t index) {
     return reinterpret_cast<uint16_t*>(static_cast<char*>(data) + index * 2);
   }
+  static int bits_at(const void* data, int64_t index) {
+    uint16_t bits;
+    __builtin_memcpy(&bits, at(data, index), sizeof(bits));
+    return bits;
+  }
 };
 
 template <>
@@ -75,11 +91,18 @@ struct Element<DType::kFloat16> : Element16 {
   static Vec load(const void* data, int64_t index, Some lanes) {
     return load_fp16_tail(at(data, index), lanes.count);
   }
+  static Vec load(const void* data, int64_t index, Same /*lanes*/) {
+    return from_fp16(half_broadcast(bits_at(data, index)));
+  }
   static void store(void* data, int64_t index, Vec value, All /*lanes*/) {
     store16(at(data, index), to_fp16(value));
   }
   static void store(void* data, int64_t index, Vec value, Some lanes) {
     store16_tail(at(data, index), to_fp16(value), lanes.count);
+  }
+  static void store_two(void* data, int64_t index, Vec low, Vec high) {
+    store(data, index, low, All{});
+    store(data, index + Vec::kLanes, high, All{});
   }
   static Vec round(Vec value) { return from_fp16(to_fp16(value)); }
   static Vec round_sum(Vec value) { return round(value); }
@@ -93,22 +116,28 @@ struct Element<DType::kBFloat16> : Element16 {
   static Vec load(const void* data, int64_t index, Some lanes) {
     return load_bf16_tail(at(data, index), lanes.count);
   }
+  static Vec load(const void* data, int64_t index, Same /*lanes*/) {
+    return as_float(ibroadcast(bits_at(data, index) << 16));
+  }
   static void store(void* data, int64_t index, Vec value, All /*lanes*/) {
     store16(at(data, index), to_bf16(value));
   }
   static void store(void* data, int64_t index, Vec value, Some lanes) {
     store16_tail(at(data, index), to_bf16(value), lanes.count);
   }
+  /// Two full vectors, of numbers as round_sum() takes.
+  static void store_two(void* data, int64_t index, Vec low, Vec high) {
+    store_high_halves(at(data, index), round_high_half(as_int(low)),
+                      round_high_half(as_int(high)));
+  }
   /// Stays in 32-bit lanes.
   static Vec round(Vec value) {
     return select(is_nan(value), broadcast(kNan), round_sum(value));
   }
-  /// The same of a sum of two such elements, whose NaN has no bit to lose.
+  /// The same of a sum or product of two such elements or one and a code, whose
+  /// NaN has no bit to lose.
   static Vec round_sum(Vec value) {
-    const IVec bits = as_int(value);
-    const IVec odd = iand(shift_right(bits, 16), ibroadcast(1));
-    const IVec up = iadd(bits, iadd(odd, ibroadcast(0x7fff)));
-    return as_float(iand(up, ibroadcast(~0xffff)));
+    return as_float(iand(round_high_half(as_int(value)), ibroadcast(~0xffff)));
   }
 };
 
@@ -122,6 +151,7 @@ inline IVec load_u8(const uint8_t* p, All /*lanes*/) { return load_u8(p); }
 inline IVec load_u8(const uint8_t* p, Some lanes) {
   return load_u8_tail(p, lanes.count);
 }
+inline IVec load_u8(const uint8_t* p, Same /*lanes*/) { return ibroadcast(*p); }
 inline IVec load_s8(const int8_t* p, All /*lanes*/) { return load_s8(p); }
 inline IVec load_s8(const int8_t* p, Some lanes) {
   return load_s8_tail(p, lanes.count);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/kernels/cpu/affine.h"
+#include "quanto/kernels/cpu/float8_words.h"
 #include "quanto/kernels/cpu/order.h"
 #include "quanto/kernels/cpu/quotient.h"
 #include "quanto/kernels/cpu/tables.h"
@@ -28,11 +29,44 @@ constexpr bool kByReciprocal =
     kFloat == DType::kBFloat16 ||
     (kFloat == DType::kFloat16 && kStorage == DType::kInt8);
 
+/// Float8 codes of as many bfloat16 as fill words, under one scale; how many
+/// that was: none if the scale is too small or too large for it.
+template <DType kStorage>
+inline int64_t quantize_words(const void* base, int64_t index, int64_t count,
+                              float scale, uint8_t* data) {
+  using E = Element<DType::kBFloat16>;
+  const float divisor = scale / kWordScale<kStorage>;
+  if (!has_reciprocal(divisor)) return 0;
+  const Vec reciprocal = broadcast(1.0F / divisor);
+  const Vec largest =
+      broadcast(Float8Format<kStorage>::kMax * kWordScale<kStorage>);
+  const auto word = [&](int64_t i) {
+    const Vec quotient = mul(E::load(base, index + i, All{}), reciprocal);
+    return word_of(round_quotient<DType::kBFloat16>(
+        min(largest, max(sub(zero(), largest), quotient))));
+  };
+  constexpr int64_t kCount = sizeof(WordBytes);
+  int64_t done = 0;
+  for (; done + kCount <= count; done += kCount) {
+    look_ahead<2>(base, index + done);
+    const auto codes = encode_words<kStorage>(
+        join_words(word(done), word(done + Vec::kLanes)));
+    __builtin_memcpy(data + index + done, &codes, sizeof(codes));
+  }
+  return done;
+}
+
 /// `count` codes under one scale with a reciprocal.
 template <DType kFloat, DType kStorage>
 [[gnu::flatten]] void quantize_by(const void* base, int64_t index,
                                   int64_t count, float scale, uint8_t* data) {
   using E = Element<kFloat>;
+  if constexpr (kStorage != DType::kInt8) {
+    const int64_t done =
+        quantize_words<kStorage>(base, index, count, scale, data);
+    index += done;
+    count -= done;
+  }
   const Vec reciprocal = broadcast(1.0F / scale);
   for_each_vector(count, [&](int64_t i, auto lanes) {
     look_ahead<size_of(kFloat)>(base, index + i);
@@ -56,7 +90,7 @@ template <DType kFloat, DType kStorage, typename Place>
   using E = Element<kFloat>;
   if constexpr (kByReciprocal<kFloat, kStorage> &&
                 std::is_same_v<Place, OneScale>) {
-    const float scale = first_lane(E::load(scales, place.index, Some{1}));
+    const float scale = first_lane(E::load(scales, place.index, Same{}));
     if (has_reciprocal(scale)) {
       quantize_by<kFloat, kStorage>(base, index, count, scale, data);
       return;
@@ -148,17 +182,29 @@ struct AffineArgs {
 
 /// `count` codes under one scale with a reciprocal.
 template <typename Scheme>
-[[gnu::flatten]] void quantize_affine_by(const AffineArgs& args,
-                                         const void* base, int64_t index,
-                                         int64_t count, float scale, Vec shift,
-                                         uint8_t* codes) {
+inline void quantize_affine_by(const AffineArgs& args, const void* base,
+                               int64_t index, int64_t count, float scale,
+                               Vec shift, uint8_t* codes) {
+  constexpr int64_t kLanes = Vec::kLanes;
   const Vec reciprocal = broadcast(1.0F / scale);
   const Vec largest = broadcast(args.largest);
-  for_each_vector(count, [&](int64_t i, auto lanes) {
+  const auto quotient = [&](int64_t i, auto lanes) {
     look_ahead<Scheme::kBytes>(base, index + i);
-    const Vec x = Element<Scheme::kType>::load(base, index + i, lanes);
-    store_u8(codes + i, Scheme::quantize_by(x, reciprocal, shift, largest),
-             lanes);
+    return Scheme::quotient_by(
+        Element<Scheme::kType>::load(base, index + i, lanes), reciprocal, shift,
+        largest);
+  };
+  int64_t done = 0;
+  for (; done + 4 * kLanes <= count; done += 4 * kLanes) {
+    const auto code = [&](int64_t i) {
+      return to_int(quotient(done + i * kLanes, All{}));
+    };
+    store_clamped_u8(codes + done, code(0), code(1), code(2), code(3));
+  }
+  for_each_vector(count - done, [&](int64_t i, auto lanes) {
+    // In this order of operands NaN passes; as an integer its low byte is 0.
+    const Vec code = max(zero(), quotient(done + i, lanes));
+    store_u8(codes + done + i, to_int(code), lanes);
   });
 }
 
@@ -169,12 +215,10 @@ template <typename Scheme, typename Place>
                                             int64_t count, Place place,
                                             uint8_t* codes) {
   if constexpr (Scheme::kBytes == 2 && std::is_same_v<Place, OneScale>) {
-    const Some one{1};
     const float scale =
-        first_lane(Scheme::load_scale(args.scale, place.index, one));
+        first_lane(Scheme::load_scale(args.scale, place.index, Same{}));
     if (has_reciprocal(scale)) {
-      const Vec shift =
-          broadcast_first(Scheme::load_shift(args.shift, place.index, one));
+      const Vec shift = Scheme::load_shift(args.shift, place.index, Same{});
       quantize_affine_by<Scheme>(args, base, index, count, scale, shift, codes);
       return;
     }
@@ -223,7 +267,7 @@ void quantize_affine(const void* base, DType dtype, GroupLayout layout,
       return;
     }
     for_each_scaled_piece(in_place_view(layout), executor,
-                          [&](int64_t index, int64_t count, auto place) {
+                          [=](int64_t index, int64_t count, auto place) {
                             quantize_affine_piece<Scheme>(
                                 args, base, index, count, place, codes + index);
                           });

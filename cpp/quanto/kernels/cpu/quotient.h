@@ -24,18 +24,16 @@ inline bool has_reciprocal(float scale) {
 }
 
 /// `x` rounded to the precision of a 16-bit type, as Element::round() does but
-/// for a quotient (never halfway between two such numbers) that is NaN or
-/// small: below 2^100, and from 2^-14 on, or of no consequence (Veltkamp,
-/// 1968).
+/// for a quotient: never halfway between two such numbers, and if it is below
+/// the normal numbers of the type, of no consequence.
 template <DType kFloat>
 inline Vec round_quotient(Vec x) {
   if constexpr (kFloat == DType::kFloat32) {
     return x;
   } else {
-    constexpr float kSplit =
-        kFloat == DType::kBFloat16 ? 0x1p16F + 1.0F : 0x1p13F + 1.0F;
-    const Vec wide = mul(x, broadcast(kSplit));
-    return sub(wide, sub(wide, x));
+    constexpr int kDropped = kFloat == DType::kBFloat16 ? 16 : 13;
+    const IVec up = iadd(as_int(x), ibroadcast(1 << (kDropped - 1)));
+    return as_float(iand(up, ibroadcast(-(1 << kDropped))));
   }
 }
 

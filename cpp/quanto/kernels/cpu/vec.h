@@ -53,10 +53,6 @@ inline __mmask16 tail_mask(int count) {
 }
 inline Vec zero() { return {_mm512_setzero_ps()}; }
 inline Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
-/// The first lane in all lanes.
-inline Vec broadcast_first(Vec a) {
-  return {_mm512_broadcastss_ps(_mm512_castps512_ps128(a.v))};
-}
 inline float first_lane(Vec a) {
   return _mm_cvtss_f32(_mm512_castps512_ps128(a.v));
 }
@@ -113,13 +109,16 @@ inline Vec load_bf16_tail(const uint16_t* p, int count) {
 inline __m256i to_fp16(Vec a) {
   return _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+/// Lanes whose upper halves are rounded to nearest even, whatever the lower
+/// are.
+inline IVec round_high_half(IVec a) {
+  const __mmask16 odd = _mm512_test_epi32_mask(a.v, _mm512_set1_epi32(0x10000));
+  const __m512i up = _mm512_add_epi32(a.v, _mm512_set1_epi32(0x7fff));
+  return {_mm512_mask_add_epi32(up, odd, up, _mm512_set1_epi32(1))};
+}
 /// Round to nearest even; subnormals are kept, NaN becomes a quiet NaN.
 inline __m256i to_bf16(Vec a) {
-  const __m512i bits = _mm512_castps_si512(a.v);
-  const __m512i odd =
-      _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  __m512i rounded =
-      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  __m512i rounded = round_high_half({_mm512_castps_si512(a.v)}).v;
   rounded =
       _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q),
                             _mm512_set1_epi32(0x7fc00000));
@@ -130,6 +129,13 @@ inline void store16(uint16_t* p, __m256i h) {
 }
 inline void store16_tail(uint16_t* p, __m256i h, int count) {
   _mm256_mask_storeu_epi16(p, tail_mask(count), h);
+}
+/// The upper halves of the lanes of two vectors, one after the other.
+inline void store_high_halves(uint16_t* p, IVec a, IVec b) {
+  const __m512i every_other = _mm512_set_epi16(
+      63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29,
+      27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+  _mm512_storeu_si512(p, _mm512_permutex2var_epi16(a.v, every_other, b.v));
 }
 
 /// kLanes bytes, zero- or sign-extended.
@@ -153,6 +159,16 @@ inline void store_u8(uint8_t* p, IVec a) {
 }
 inline void store_u8_tail(uint8_t* p, IVec a, int count) {
   _mm_mask_storeu_epi8(p, tail_mask(count), _mm512_cvtepi32_epi8(a.v));
+}
+/// The lanes of four vectors one after the other, clamped to [0, 255].
+inline void store_clamped_u8(uint8_t* p, IVec a, IVec b, IVec c, IVec d) {
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(a.v, b.v),
+                                            _mm512_packus_epi32(c.v, d.v));
+  // Packing leaves four lanes of each vector in each quarter.
+  _mm512_storeu_si512(
+      p, _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2,
+                                                    6, 10, 14, 3, 7, 11, 15),
+                                  bytes));
 }
 inline IVec ibroadcast(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline IVec iand(IVec a, IVec b) { return {_mm512_and_si512(a.v, b.v)}; }
@@ -210,9 +226,6 @@ inline __m256i tail_mask(int count) {
 }
 inline Vec zero() { return {_mm256_setzero_ps()}; }
 inline Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
-inline Vec broadcast_first(Vec a) {
-  return {_mm256_broadcastss_ps(_mm256_castps256_ps128(a.v))};
-}
 inline float first_lane(Vec a) { return _mm256_cvtss_f32(a.v); }
 inline Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline Vec load_tail(const float* p, int count) {
@@ -272,12 +285,14 @@ inline Vec load_bf16_tail(const uint16_t* p, int count) {
 inline __m128i to_fp16(Vec a) {
   return _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-inline __m128i to_bf16(Vec a) {
-  const __m256i bits = _mm256_castps_si256(a.v);
+inline IVec round_high_half(IVec a) {
   const __m256i odd =
-      _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  __m256i rounded =
-      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+      _mm256_and_si256(_mm256_srli_epi32(a.v, 16), _mm256_set1_epi32(1));
+  return {
+      _mm256_add_epi32(a.v, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)))};
+}
+inline __m128i to_bf16(Vec a) {
+  __m256i rounded = round_high_half({_mm256_castps_si256(a.v)}).v;
   rounded = _mm256_castps_si256(
       _mm256_blendv_ps(_mm256_castsi256_ps(rounded),
                        _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
@@ -293,6 +308,12 @@ inline void store16_tail(uint16_t* p, __m128i h, int count) {
   alignas(16) uint16_t part[8];
   _mm_store_si128(reinterpret_cast<__m128i*>(part), h);
   __builtin_memcpy(p, part, static_cast<size_t>(count) * sizeof(uint16_t));
+}
+inline void store_high_halves(uint16_t* p, IVec a, IVec b) {
+  const __m256i halves = _mm256_packus_epi32(_mm256_srli_epi32(a.v, 16),
+                                             _mm256_srli_epi32(b.v, 16));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm256_permute4x64_epi64(halves, 0xd8));
 }
 
 inline IVec load_u8(const uint8_t* p) {
@@ -323,6 +344,13 @@ inline void store_u8_tail(uint8_t* p, IVec a, int count) {
   uint8_t part[8];
   store_u8(part, a);
   for (int i = 0; i < count; ++i) p[i] = part[i];
+}
+inline void store_clamped_u8(uint8_t* p, IVec a, IVec b, IVec c, IVec d) {
+  const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(a.v, b.v),
+                                            _mm256_packus_epi32(c.v, d.v));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm256_permutevar8x32_epi32(
+                          bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 inline IVec ibroadcast(int32_t x) { return {_mm256_set1_epi32(x)}; }
 inline IVec iand(IVec a, IVec b) { return {_mm256_and_si256(a.v, b.v)}; }

@@ -48,9 +48,6 @@ struct Part {
 
 inline Vec broadcast(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
 inline Vec zero() { return broadcast(0.0F); }
-inline Vec broadcast_first(Vec a) {
-  return {vdupq_laneq_f32(a.lo, 0), vdupq_laneq_f32(a.lo, 0)};
-}
 inline float first_lane(Vec a) { return vgetq_lane_f32(a.lo, 0); }
 inline Vec load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
 inline Vec load_tail(const float* p, int count) {
@@ -154,12 +151,14 @@ inline uint16x8_t to_fp16(Vec a) {
 inline Vec from_bf16(uint16x8_t h) {
   return as_float({vshll_n_u16(vget_low_u16(h), 16), vshll_high_n_u16(h, 16)});
 }
+inline IVec round_high_half(IVec a) {
+  const IVec odd = iand(shift_right(a, 16), ibroadcast(1));
+  return iadd(a, iadd(odd, ibroadcast(0x7fff)));
+}
 /// Round to nearest even; subnormals are kept, NaN becomes a quiet NaN.
 inline uint16x8_t to_bf16(Vec a) {
-  const IVec bits = as_int(a);
-  const IVec odd = iand(shift_right(bits, 16), ibroadcast(1));
-  const IVec rounded = select(is_nan(a), ibroadcast(0x7fc00000),
-                              iadd(bits, iadd(odd, ibroadcast(0x7fff))));
+  const IVec rounded =
+      select(is_nan(a), ibroadcast(0x7fc00000), round_high_half(as_int(a)));
   return vshrn_high_n_u32(vshrn_n_u32(rounded.lo, 16), rounded.hi, 16);
 }
 inline Vec load_fp16(const uint16_t* p) { return from_fp16(vld1q_u16(p)); }
@@ -171,6 +170,10 @@ inline Vec load_bf16_tail(const uint16_t* p, int count) {
   return load_bf16(Part<uint16_t>(p, count).at);
 }
 inline void store16(uint16_t* p, uint16x8_t h) { vst1q_u16(p, h); }
+inline void store_high_halves(uint16_t* p, IVec a, IVec b) {
+  vst1q_u16(p, vshrn_high_n_u32(vshrn_n_u32(a.lo, 16), a.hi, 16));
+  vst1q_u16(p + 8, vshrn_high_n_u32(vshrn_n_u32(b.lo, 16), b.hi, 16));
+}
 inline void store16_tail(uint16_t* p, uint16x8_t h, int count) {
   uint16_t part[Vec::kLanes];
   vst1q_u16(part, h);
@@ -196,6 +199,14 @@ inline IVec load_s8_tail(const int8_t* p, int count) {
 }
 inline void store_u8(uint8_t* p, IVec a) {
   vst1_u8(p, vmovn_u16(vmovn_high_u32(vmovn_u32(a.lo), a.hi)));
+}
+inline uint8x8_t clamped_u8(IVec a) {
+  return vqmovn_u16(
+      vqmovun_high_s32(vqmovun_s32(as_signed(a.lo)), as_signed(a.hi)));
+}
+inline void store_clamped_u8(uint8_t* p, IVec a, IVec b, IVec c, IVec d) {
+  vst1q_u8(p, vcombine_u8(clamped_u8(a), clamped_u8(b)));
+  vst1q_u8(p + 16, vcombine_u8(clamped_u8(c), clamped_u8(d)));
 }
 inline void store_u8_tail(uint8_t* p, IVec a, int count) {
   uint8_t part[Vec::kLanes];

@@ -85,7 +85,8 @@ inline void for_each_scaled_piece(AxisView view, Executor& executor, F f) {
   const int64_t width = columns              ? view.channels
                         : view.channels == 1 ? view.numel()
                                              : view.inner;
-  executor.parallel_for(view.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  // One function, f included: pieces may be short.
+  const auto pieces = [=](int64_t begin, int64_t end) __attribute__((flatten)) {
     for_each_piece(begin, end, width,
                    [&](int64_t row, int64_t column, int64_t count) {
                      const int64_t index = row * width + column;
@@ -95,14 +96,15 @@ inline void for_each_scaled_piece(AxisView view, Executor& executor, F f) {
                        f(index, count, OneScale{channel_of(view, row)});
                      }
                    });
-  });
+  };
+  executor.parallel_for(view.numel(), kGrain, pieces);
 }
 
 /// Calls run(at), where at(i, lanes) gives load(index, lanes) of a piece's
 /// scale for its elements from i on.
 template <typename Load, typename Run>
 inline void with_scale(OneScale scale, Load load, Run run) {
-  const auto one = broadcast_first(load(scale.index, Some{1}));
+  const auto one = load(scale.index, Same{});
   run([one](int64_t /*i*/, auto /*lanes*/) { return one; });
 }
 template <typename Load, typename Run>

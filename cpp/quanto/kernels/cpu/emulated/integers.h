@@ -101,6 +101,11 @@ inline __mmask32 _mm512_test_epi16_mask(__m512i a, __m512i b) {
   return ~_mm512_testn_epi16_mask(a, b);
 }
 
+inline __mmask16 _mm512_test_epi32_mask(__m512i a, __m512i b) {
+  const auto both = lanes<uint32_t>(a & b);
+  return each_bit<__mmask16>([&](int i) { return both[i] != 0; });
+}
+
 inline __m512i _mm512_mask_mov_epi16(__m512i from, __mmask32 mask, __m512i a) {
   const auto x = lanes<uint16_t>(a), y = lanes<uint16_t>(from);
   return as_m512i(each_lane<uint16_t>(
@@ -112,6 +117,11 @@ inline __m512i _mm512_mask_mov_epi32(__m512i from, __mmask16 mask, __m512i a) {
       [&](int i) { return bit_of(mask, i) ? x[i] : y[i]; }));
 }
 
+inline __m512i _mm512_mask_add_epi32(__m512i from, __mmask16 mask, __m512i a,
+                                     __m512i b) {
+  return _mm512_mask_mov_epi32(from, mask, _mm512_add_epi32(a, b));
+}
+
 inline __m512i _mm512_cvtepi8_epi32(__m128i a) {
   return join(_mm256_cvtepi8_epi32(a),
               _mm256_cvtepi8_epi32(_mm_srli_si128(a, 8)));
@@ -119,6 +129,14 @@ inline __m512i _mm512_cvtepi8_epi32(__m128i a) {
 inline __m512i _mm512_cvtepu8_epi32(__m128i a) {
   return join(_mm256_cvtepu8_epi32(a),
               _mm256_cvtepu8_epi32(_mm_srli_si128(a, 8)));
+}
+inline __m512i _mm512_cvtepi8_epi16(__m256i a) {
+  return join(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(a)),
+              _mm256_cvtepi8_epi16(_mm256_extracti128_si256(a, 1)));
+}
+inline __m512i _mm512_cvtepu8_epi16(__m256i a) {
+  return join(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(a)),
+              _mm256_cvtepu8_epi16(_mm256_extracti128_si256(a, 1)));
 }
 inline __m512i _mm512_cvtepu16_epi32(__m256i a) {
   return join(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),

@@ -139,6 +139,8 @@ void integer_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_cmplt_epu16_mask(a, b));
   QUANTO_BITS(_mm512_test_epi16_mask(a, b));
   QUANTO_BITS(_mm512_testn_epi16_mask(a, b));
+  QUANTO_BITS(_mm512_test_epi32_mask(a, b));
+  QUANTO_BITS(_mm512_mask_add_epi32(c, mask16, a, b));
   QUANTO_BITS(_mm512_mask_mov_epi16(a, mask32, b));
   QUANTO_BITS(_mm512_mask_mov_epi32(a, mask16, b));
   QUANTO_BITS(_mm512_dpbusd_epi32(c, a, b));
@@ -187,6 +189,8 @@ void shuffle_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_broadcast_i64x4(half));
   QUANTO_BITS(_mm512_cvtepi8_epi32(quarter));
   QUANTO_BITS(_mm512_cvtepu8_epi32(quarter));
+  QUANTO_BITS(_mm512_cvtepi8_epi16(half));
+  QUANTO_BITS(_mm512_cvtepu8_epi16(half));
   QUANTO_BITS(_mm512_cvtepu16_epi32(half));
   QUANTO_BITS(_mm512_cvtepi32_epi8(a));
   QUANTO_BITS(_mm512_cvtepi32_epi16(a));
@@ -200,8 +204,12 @@ void shuffle_cases(const CaseInputs& in, const CaseSink& sink) {
   QUANTO_BITS(_mm512_permutexvar_ps(a, _mm512_castsi512_ps(b)));
   QUANTO_BITS(_mm512_permutex2var_ps(_mm512_castsi512_ps(a), b,
                                      _mm512_castsi512_ps(c)));
+  QUANTO_BITS(_mm512_packus_epi32(a, b));
+  QUANTO_BITS(_mm512_packus_epi16(a, b));
+  QUANTO_BITS(_mm512_permutexvar_epi32(a, b));
   QUANTO_BITS(_mm512_permutexvar_epi16(a, b));
   QUANTO_BITS(_mm512_mask_permutexvar_epi16(c, mask32, a, b));
+  QUANTO_BITS(_mm512_permutex2var_epi16(a, b, c));
 }
 
 void avx512_cases(const CaseInputs& in, const CaseSink& sink) {

@@ -59,6 +59,15 @@ inline __m512i _mm512_unpackhi_epi64(__m512i a, __m512i b) {
       [](__m256i x, __m256i y) { return _mm256_unpackhi_epi64(x, y); }, a, b);
 }
 
+inline __m512i _mm512_packus_epi32(__m512i a, __m512i b) {
+  return by_halves(
+      [](__m256i x, __m256i y) { return _mm256_packus_epi32(x, y); }, a, b);
+}
+inline __m512i _mm512_packus_epi16(__m512i a, __m512i b) {
+  return by_halves(
+      [](__m256i x, __m256i y) { return _mm256_packus_epi16(x, y); }, a, b);
+}
+
 /// Two bits of `order` for each quarter of the result: the lower two quarters
 /// come from a, the upper two from b.
 inline __m512i _mm512_shuffle_i32x4(__m512i a, __m512i b, int order) {
@@ -79,9 +88,20 @@ inline __m512 _mm512_permutex2var_ps(__m512 a, __m512i index, __m512 b) {
     return (from[i] & 16) != 0 ? b[from[i] & 15] : a[from[i] & 15];
   });
 }
+inline __m512i _mm512_permutexvar_epi32(__m512i index, __m512i a) {
+  const auto from = lanes<uint32_t>(index), x = lanes<uint32_t>(a);
+  return as_m512i(each_lane<uint32_t>([&](int i) { return x[from[i] & 15]; }));
+}
 inline __m512i _mm512_permutexvar_epi16(__m512i index, __m512i a) {
   const auto from = lanes<uint16_t>(index), x = lanes<uint16_t>(a);
   return as_m512i(each_lane<uint16_t>([&](int i) { return x[from[i] & 31]; }));
+}
+inline __m512i _mm512_permutex2var_epi16(__m512i a, __m512i index, __m512i b) {
+  const auto from = lanes<uint16_t>(index);
+  const auto x = lanes<uint16_t>(a), y = lanes<uint16_t>(b);
+  return as_m512i(each_lane<uint16_t>([&](int i) {
+    return (from[i] & 32) != 0 ? y[from[i] & 31] : x[from[i] & 31];
+  }));
 }
 inline __m512i _mm512_mask_permutexvar_epi16(__m512i from, __mmask32 mask,
                                              __m512i index, __m512i a) {
