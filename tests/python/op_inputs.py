@@ -226,6 +226,7 @@ def call_of_every_op(dtype: torch.dtype = torch.float32) -> dict[str, list[tuple
         "linear": [
             bytes_.linear_args(x),
             bytes_.linear_args(x, bias),
+            (x, bytes_.data, bytes_.scale),
             packed[False].linear_args(x, bias),
             packed[True].linear_args(x),
             whole.linear_args(x),

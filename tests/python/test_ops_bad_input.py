@@ -80,6 +80,7 @@ VALUES: list[tuple[str, tuple[Any, ...], str]] = [
     ("linear", (X, *PACKED, None, 4, 16, 9), "data of 144 bytes, got 128"),
     ("linear", (X, PACKED[0], COLUMN, COLUMN, None, 4, 16, 8), "of 16 elements, got 8 and 8"),
     ("linear", (X, *PACKED, None, 5, 16, 8), "8, 4 or 2 bits, got 5"),
+    ("linear", (X, *PACKED, None, 4, 16, None), "out_features with 4 bits, got none"),
     ("linear", BYTES.linear_args(X.to("meta")), "all tensors on one device, got "),
     (
         "qlinear",

@@ -56,6 +56,20 @@ def test_one_scale_for_all() -> None:
         check(Weight(weight.data, scale, None, 8, None, weight.size), random((2, 96)))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_left_out_arguments_of_8_bits(device: str) -> None:
+    weight, x = quantized(("qint8", None, False)), random((2, 96)).to(device)
+    data, scale = weight.data.to(device), weight.scale.to(device)
+    short, full = linear(x, data, scale), linear(x, data, scale, None, None, 8, None, len(data))
+    assert short.shape == full.shape
+    assert device == "meta" or torch.equal(short, full)
+
+
+def test_data_of_no_dimension() -> None:
+    with pytest.raises(ValueError, match=r"data of shape \(0, 96\), got \(\)"):
+        linear(random((2, 96)), torch.tensor(1, dtype=torch.int8), torch.ones(1))
+
+
 @every_scheme
 def test_leading_dimensions(scheme: tuple[str, int | None, bool]) -> None:
     weight, x = quantized(scheme), random((2, 3, 96))

@@ -83,7 +83,7 @@ std::tuple<Tensor, Tensor> hqq_scale(const Tensor& base, int64_t bits,
 
 Tensor linear(const Tensor& input, const Tensor& data, const Tensor& scale,
               const OptionalTensor& shift, const OptionalTensor& bias,
-              int64_t bits, OptionalInt group_size, int64_t out_features) {
+              int64_t bits, OptionalInt group_size, OptionalInt out_features) {
   QUANTO_OPERATOR(linear);
   return op.call(input, data, scale, shift, bias, bits, group_size,
                  out_features);

@@ -41,7 +41,7 @@ std::tuple<Tensor, Tensor> hqq_scale(const Tensor& base, int64_t bits,
                                      double beta, double kappa, int64_t iters);
 Tensor linear(const Tensor& input, const Tensor& data, const Tensor& scale,
               const OptionalTensor& shift, const OptionalTensor& bias,
-              int64_t bits, OptionalInt group_size, int64_t out_features);
+              int64_t bits, OptionalInt group_size, OptionalInt out_features);
 Tensor qlinear(const Tensor& input, const OptionalTensor& input_scale,
                const Tensor& data, const Tensor& scale,
                const OptionalTensor& shift, const OptionalTensor& bias,

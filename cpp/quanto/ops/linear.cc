@@ -24,10 +24,21 @@ void check_types(const char* op, const Activations& activations,
   if (bias) check_dtype(op, "bias", *bias, problem->activation);
 }
 
+/// Throws unless out_features is given where data's rows are not the outputs.
+void check_out_features(const char* op, const Weight& weight,
+                        std::optional<int64_t> out_features) {
+  check_value(out_features || weight.bits == 8,
+              "{}: expected out_features with {} bits, got none", op,
+              weight.bits);
+}
+
 /// The result's shape; m, n, k and the groups in `problem`.
 SmallShape check_sizes(const char* op, const Activations& activations,
                        const Weight& weight, const Tensor* bias,
-                       int64_t out_features, LinearProblem* problem) {
+                       std::optional<int64_t> outputs, LinearProblem* problem) {
+  check_out_features(op, weight, outputs);
+  const Sizes rows = outputs ? Sizes() : sizes_of(weight.data);
+  const int64_t out_features = outputs.value_or(rows.empty() ? 0 : rows[0]);
   SmallShape shape;
   for (const int64_t size : sizes_of(activations.input)) shape.push(size);
   check_value(shape.count > 0,
@@ -87,7 +98,7 @@ Tensor linear_cpu_kernel(const Tensor& input, const Tensor& data,
                          const std::optional<Tensor>& shift,
                          const std::optional<Tensor>& bias, int64_t bits,
                          std::optional<int64_t> group_size,
-                         int64_t out_features) {
+                         std::optional<int64_t> out_features) {
   return linear_cpu("linear", {input, nullptr, nullptr, std::nullopt},
                     {data, scale, pointer(shift), bits, group_size},
                     pointer(bias), out_features);
@@ -98,7 +109,7 @@ Tensor linear_meta_kernel(const Tensor& input, const Tensor& data,
                           const std::optional<Tensor>& shift,
                           const std::optional<Tensor>& bias, int64_t bits,
                           std::optional<int64_t> group_size,
-                          int64_t out_features) {
+                          std::optional<int64_t> out_features) {
   return linear_meta("linear", {input, nullptr, nullptr, std::nullopt},
                      {data, scale, pointer(shift), bits, group_size},
                      pointer(bias), out_features);
@@ -137,7 +148,7 @@ Tensor qlinear_meta(const Tensor& input,
 
 Tensor linear_cpu(const char* op, const Activations& activations,
                   const Weight& weight, const Tensor* bias,
-                  int64_t out_features) {
+                  std::optional<int64_t> out_features) {
   check_cpu(op, {&activations.input, activations.input_scale, &weight.data,
                  &weight.scale, weight.shift, bias, activations.output_scale});
   LinearProblem problem{};
@@ -163,18 +174,22 @@ Tensor linear_cpu(const char* op, const Activations& activations,
 
 Tensor linear_meta(const char* op, const Activations& activations,
                    const Weight& weight, const Tensor* bias,
-                   int64_t out_features) {
+                   std::optional<int64_t> out_features) {
   check_meta(op, {&activations.input, activations.input_scale, &weight.data,
                   &weight.scale, weight.shift, bias, activations.output_scale});
   LinearProblem problem{};
   check_types(op, activations, weight, bias, &problem);
+  check_out_features(op, weight, out_features);
   // (..., 1) times (out_features,): the last dimension is replaced.
   const int64_t last[1] = {-1};
-  const int64_t columns[1] = {out_features};
+  const int64_t columns[1] = {out_features.value_or(0)};
   const Tensor input = aten::like(activations.input, problem.activation);
+  const Tensor row =
+      out_features
+          ? aten::new_empty(input, columns, problem.activation)
+          : aten::sum(aten::like(weight.data, problem.activation), last, false);
   const Tensor result =
-      aten::mul(aten::sum(input, last, /*keepdim=*/true),
-                aten::new_empty(input, columns, problem.activation));
+      aten::mul(aten::sum(input, last, /*keepdim=*/true), row);
   return aten::like(result, activations.output(problem.activation));
 }
 

@@ -13,14 +13,14 @@ inline const Tensor* pointer(const std::optional<Tensor>& tensor) {
 }
 
 /// The operators linear and qlinear (schemas.cc) on CPU tensors; `op` names the
-/// caller in error messages.
+/// caller in error messages. Data of 8 bits has out_features rows.
 Tensor linear_cpu(const char* op, const Activations& activations,
                   const Weight& weight, const Tensor* bias,
-                  int64_t out_features);
+                  std::optional<int64_t> out_features);
 
 /// The same on meta tensors: types are checked, symbolic sizes are kept.
 Tensor linear_meta(const char* op, const Activations& activations,
                    const Weight& weight, const Tensor* bias,
-                   int64_t out_features);
+                   std::optional<int64_t> out_features);
 
 }  // namespace quanto::ops

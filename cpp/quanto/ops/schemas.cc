@@ -52,10 +52,12 @@ STABLE_TORCH_LIBRARY(quanto, m) {
   // data is (out_features, K), scale has one or out_features elements, no
   // shift. 4 and 2 bits: packed data, scale and shift of
   // out_features * K / group_size elements. scale and a float shift share any
-  // float dtype.
+  // float dtype. With 8 bits out_features may be left out, as may all that is
+  // not there: from Python an argument costs as much as the checks of it.
   m.def(
-      "linear(Tensor input, Tensor data, Tensor scale, Tensor? shift, "
-      "Tensor? bias, int bits, int? group_size, int out_features) -> Tensor");
+      "linear(Tensor input, Tensor data, Tensor scale, Tensor? shift=None, "
+      "Tensor? bias=None, int bits=8, int? group_size=None, "
+      "int? out_features=None) -> Tensor");
   // linear with quantized activations. `activation` is int8 or a float8 type.
   // input: float and quantized here, with input_scale (0-d, rounded to input's
   // dtype, as quantize_symmetric does) or with a scale per row where there is

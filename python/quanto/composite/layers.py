@@ -69,13 +69,15 @@ def linear(
     input: torch.Tensor,
     data: torch.Tensor,
     scale: torch.Tensor,
-    shift: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    bits: int,
-    group_size: int | None,
-    out_features: int,
+    shift: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    bits: int = 8,
+    group_size: int | None = None,
+    out_features: int | None = None,
 ) -> torch.Tensor:
-    """See `quanto.library.linear`."""
+    """See `quanto.library.linear`; what is left out is as in the schema."""
+    if out_features is None:
+        out_features = data.shape[0]
     size = (out_features, input.shape[-1])
     weight = _dense(data, scale, shift, bits, group_size, size)
     return torch.nn.functional.linear(input, weight.to(input.dtype), bias)

@@ -7,8 +7,7 @@ from torch import nn
 from ..qtype import qtype
 from ..tensor.activations import ActivationQBytesTensor
 from ..tensor.optimizers import Optimizer
-from ..tensor.qtensor import QTensor
-from ..tensor.weights.linear import linear, needs_gradient, qlinear
+from ..tensor.weights.linear import linear, needs_gradient, qlinear, under_autocast
 from ..tensor.weights.weight import Operands, WeightQTensor
 from .activations import active_calibration, plain, scale_like
 from .qmodule import QModuleMixin, register_qmodule
@@ -56,7 +55,7 @@ class QLinear(QModuleMixin, nn.Linear):
         if self.activation_qtype is None:
             if isinstance(weight, WeightQTensor):
                 return weight.linear(input, bias)
-            return linear(input, *self._operands(weight, bias), _trained(weight))
+            return linear(input, *self._operands(weight, bias), weight)
         return self._with_activations(input, weight, bias)
 
     def _operands(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Operands:
@@ -75,24 +74,21 @@ class QLinear(QModuleMixin, nn.Linear):
             return self._calibrated(input, weight, bias)
         if not self._noticed:
             self.notice_uncalibrated()
-        operands, trained = self._operands(weight, bias), _trained(weight)
-        kind, buffers = self.activation_qtype, self._buffers
+        operands, kind = self._operands(weight, bias), self.activation_qtype
         assert kind is not None
-        if isinstance(input, ActivationQBytesTensor):
+        if type(input) is not torch.Tensor and isinstance(input, ActivationQBytesTensor):
             self.check_activation(input)
         elif not self.quantizes_input:
-            output = linear(input, *operands, trained)
+            output = linear(input, *operands, weight)
             return self.quantize_output(self, input, output) if self.quantizes_output else output
-        elif isinstance(input, QTensor):
-            input = input.dequantize()
-        input_scale = None if self.dynamic else buffers["input_scale"]
-        if not self.quantizes_output:
-            return qlinear(input, input_scale, *operands, kind.dtype, weight=trained)
-        autocast = torch.is_autocast_enabled(input.device.type)
-        if autocast or needs_gradient(input, bias, trained):
-            output = qlinear(input, input_scale, *operands, kind.dtype, weight=trained)
-            return self.quantize_output(self, input, output)
-        scale = buffers["output_scale"]
+        else:
+            input = plain(input)
+        input_scale = None if self.dynamic else self._buffers["input_scale"]
+        quantizes_output = self.quantizes_output
+        if not quantizes_output or under_autocast(input) or needs_gradient(input, bias, weight):
+            output = qlinear(input, input_scale, *operands, kind.dtype, weight=weight)
+            return self.quantize_output(self, input, output) if quantizes_output else output
+        scale = self._buffers["output_scale"]
         assert scale is not None
         scale = scale_like(scale, operands[1])
         codes = qlinear(input, input_scale, *operands, kind.dtype, scale)
@@ -103,12 +99,8 @@ class QLinear(QModuleMixin, nn.Linear):
     ) -> torch.Tensor:
         """The steps one by one, each seen by the calibration that runs."""
         input = self.activation_in(input) if not self.dynamic else plain(input)
-        operands, trained = self._operands(weight, bias), _trained(weight)
+        operands = self._operands(weight, bias)
         if self.dynamic:
             assert self.activation_qtype is not None
-            return qlinear(input, None, *operands, self.activation_qtype.dtype, weight=trained)
-        return self.activation_out(linear(input, *operands, trained))
-
-
-def _trained(weight: torch.Tensor) -> torch.Tensor | None:
-    return weight if torch.is_grad_enabled() and weight.requires_grad else None
+            return qlinear(input, None, *operands, self.activation_qtype.dtype, weight=weight)
+        return self.activation_out(linear(input, *operands, weight))

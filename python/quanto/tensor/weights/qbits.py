@@ -108,7 +108,7 @@ class WeightQBitsTensor(WeightQTensor, QBitsTensor):
             self._qtype.bits,
             self._group_size,
             self._out_features,
-            self if self._needs_grad() else None,
+            self,
         )
 
     def operands(self, bias: torch.Tensor | None) -> Operands:

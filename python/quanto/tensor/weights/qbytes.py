@@ -50,6 +50,7 @@ class WeightQBytesTensor(WeightQTensor, QBytesTensor):
         QBytesTensor.__init__(self, qtype, axis, size, stride, data, scale, requires_grad)
         self.activation_qtype = activation_qtype
         self._direct = axis != -1 and len(size) == 2 and tuple(data.shape) == tuple(size)
+        self._out_features = size[0] if size else 1
 
     @classmethod
     def create(
@@ -108,13 +109,11 @@ class WeightQBytesTensor(WeightQTensor, QBytesTensor):
         """`input @ self.T + bias`, on the codes where they are a matrix along axis 0."""
         if not self._direct:
             return qfallback(torch.nn.functional.linear, input, self.dequantize(), bias)
-        data, weight = self._data, self if self._needs_grad() else None
-        return linear(input, data, self._scale, None, bias, 8, None, data.shape[0], weight)
+        return linear(input, self._data, self._scale, None, bias, 8, None, self._out_features, self)
 
     def operands(self, bias: torch.Tensor | None) -> Operands:
         """The arguments of a linear layer's operator, for a matrix along axis 0."""
-        data = self._data
-        return data, self._scale, None, bias, 8, None, data.shape[0]
+        return self._data, self._scale, None, bias, 8, None, self._out_features
 
     def _facts(self) -> dict[str, Any]:
         activation = self.activation_qtype

@@ -51,9 +51,6 @@ class WeightQTensor(QTensor):
     def _written(self) -> None:
         """Called when the codes have changed."""
 
-    def _needs_grad(self) -> bool:
-        return torch.is_grad_enabled() and self.requires_grad
-
     @property
     def _viewable(self) -> bool:
         """Whether another contiguous size describes the same codes."""
