@@ -2,6 +2,8 @@
 #include "quanto/io/atomic_file.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,7 +48,47 @@ void free_slot(int slot) {
   slots[static_cast<size_t>(slot)].taken = false;
 }
 
+/// Files that are being made and stand in no slot yet, and whether a signal
+/// has come. A handler on another thread waits for the first to be none; who
+/// begins to make one after the second waits for the end of the process.
+std::atomic<int> making = 0;
+std::atomic<bool> ending = false;
+
+constexpr std::array ending_signals = {SIGINT, SIGTERM, SIGHUP};
+
+sigset_t set_of_ending_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : ending_signals) sigaddset(&set, signal);
+  return set;
+}
+
+/// From before a temporary file exists until its slot holds it, no handler
+/// looks at the slots: this thread takes no signal, the others wait.
+class Making {
+ public:
+  Making() {
+    const sigset_t signals = set_of_ending_signals();
+    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
+    for (++making; ending; ++making) {
+      --making;
+      ::pause();
+    }
+  }
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+  ~Making() {
+    --making;
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t before_{};
+};
+
 extern "C" void remove_and_end(int signal) {
+  ending = true;
+  while (making > 0) ::sched_yield();
   for (const Slot& slot : slots) {
     if (slot.armed) ::unlink(slot.path.data());
   }
@@ -73,6 +115,24 @@ bool is_still(int fd, const std::string& name) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
+struct Opened {
+  int fd;
+  int slot;
+};
+
+Result<Opened> open_in_slot(const std::string& temporary,
+                            const std::string& target) {
+  const Making until_in_slot;
+  const int fd = ::open(temporary.c_str(),
+                        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd < 0) return failed(target, "a folder that can be written");
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_still(fd, temporary)) {
+    ::close(fd);
+    return Error{target, {}, "expected one process to write it, got another"};
+  }
+  return Opened{fd, take_slot(temporary)};
+}
+
 Status reserve(int fd, uint64_t size, const std::string& target) {
   if (::ftruncate(fd, 0) != 0) return failed(target, "an empty new file");
   if (size == 0) return Done{};
@@ -94,15 +154,9 @@ Result<AtomicFile> AtomicFile::create(const std::string& target,
   }
   const std::string temporary =
       path.parent_path() / ("." + path.filename().string() + ".quanto-tmp");
-  const int fd = ::open(temporary.c_str(),
-                        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (fd < 0) return failed(target, "a folder that can be written");
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_still(fd, temporary)) {
-    ::close(fd);
-    return Error{target, {}, "expected one process to write it, got another"};
-  }
-  AtomicFile file(target, temporary, fd, take_slot(temporary));
-  QUANTO_RETURN_IF_ERROR(reserve(fd, size, target));
+  QUANTO_ASSIGN_OR_RETURN(const Opened opened, open_in_slot(temporary, target));
+  AtomicFile file(target, temporary, opened.fd, opened.slot);
+  QUANTO_RETURN_IF_ERROR(reserve(opened.fd, size, target));
   return file;
 }
 
@@ -178,8 +232,8 @@ Status write_file(const std::string& target, std::string_view content) {
 void remove_temporaries_on_signals() {
   struct sigaction action{};
   action.sa_handler = remove_and_end;
-  sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  action.sa_mask = set_of_ending_signals();
+  for (const int signal : ending_signals) {
     ::sigaction(signal, &action, nullptr);
   }
 }
