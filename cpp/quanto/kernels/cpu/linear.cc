@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "quanto/kernels/cpu/linear_gemv_fixed16.h"
 #include "quanto/kernels/cpu/linear_gemv_int8.h"
 #include "quanto/kernels/cpu/linear_gemv_run.h"
 #include "quanto/kernels/cpu/linear_panel.h"
@@ -17,6 +18,8 @@ namespace {
 constexpr LinearVariant kGemv = {"gemv", gemv_supports, gemv_run};
 constexpr LinearVariant kGemvInt8 = {"gemv_int8", gemv_int8_supports,
                                      gemv_int8_run};
+constexpr LinearVariant kGemvFixed16 = {"gemv_fixed16", gemv_fixed16_supports,
+                                        gemv_fixed16_run};
 constexpr LinearVariant kPanel = {"panel", panel_supports, panel_run};
 
 #ifdef QUANTO_HAS_VNNI
@@ -42,10 +45,10 @@ constexpr LinearVariant kGemvBf16 = {"gemv_bf16", gemv_bf16_supports,
                                      gemv_bf16_run};
 constexpr LinearVariant kPanelBf16 = {"panel_bf16", panel_bf16_supports,
                                       panel_bf16_run};
-constexpr LinearVariant kPairsFirst[] = {kGemvInt8,  kGemvBf16,  kGemv,
-                                         kPanelInt8, kPanelBf16, kPanel};
-constexpr LinearVariant kFloatFirst[] = {kGemvInt8, kGemv,     kPanelInt8,
-                                         kPanel,    kGemvBf16, kPanelBf16};
+constexpr LinearVariant kPairsFirst[] = {
+    kGemvInt8, kGemvBf16, kGemvFixed16, kGemv, kPanelInt8, kPanelBf16, kPanel};
+constexpr LinearVariant kFloatFirst[] = {
+    kGemvInt8, kGemvFixed16, kGemv, kPanelInt8, kPanel, kGemvBf16, kPanelBf16};
 
 }  // namespace
 
@@ -60,7 +63,8 @@ LinearTable linear_avx512_bf16() {
 #else
 
 namespace {
-constexpr LinearVariant kVariants[] = {kGemvInt8, kGemv, kPanelInt8, kPanel};
+constexpr LinearVariant kVariants[] = {kGemvInt8, kGemvFixed16, kGemv,
+                                       kPanelInt8, kPanel};
 }
 
 LinearTable QUANTO_FOR_ISA(linear)() { return table_of(kVariants); }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -223,6 +224,38 @@ inline Expected expected(const Weight& weight, const Input& input,
     }
   }
   return result;
+}
+
+/// `want` where rows of x are fixed-point numbers (linear_fixed16.h): half a
+/// unit may be lost of every element, less than 1 / 32639 of the largest of its
+/// group.
+inline Expected with_fixed_activations(Expected want, const Weight& weight,
+                                       const Input& input, int64_t rows) {
+  const auto [n, k, group_size] = weight.shape;
+  std::vector<double> lost(rows * k);
+  for (int64_t i = 0; i < rows * k; ++i) {
+    const int64_t group = i / group_size * group_size;
+    for (int64_t j = group; j < group + group_size; ++j) {
+      lost[i] = std::max(lost[i], std::abs(input.x.at(j)) / 32639.0);
+    }
+  }
+  std::vector<double> parts(k);
+  for (int64_t c = 0; c < n; ++c) {
+    for (int64_t i = 0; i < k; ++i) parts[i] = weight.parts(c, i);
+    for (int64_t m = 0; m < rows; ++m) {
+      want.bound[m * n + c] += dot(lost.data() + m * k, parts.data(), k);
+    }
+  }
+  return want;
+}
+
+/// What a variant is held against, of m rows.
+inline Expected expected_of(const LinearVariant& variant, const Expected& want,
+                            const Weight& weight, const Input& input,
+                            int64_t m) {
+  return variant.name == "gemv_fixed16"
+             ? with_fixed_activations(want, weight, input, m)
+             : want;
 }
 
 /// Element i of the output against that of `want`.

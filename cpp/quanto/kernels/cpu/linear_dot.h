@@ -18,7 +18,14 @@ namespace {
 #define QUANTO_HAS_DOT4 1
 #endif
 
-/// What it wants added to them: NEON multiplies signed bytes.
+/// Whether its codes may be up to 255, and not 127 only.
+#ifdef QUANTO_HAS_VNNI
+constexpr bool kDotTakesBytes = true;
+#else
+constexpr bool kDotTakesBytes = false;
+#endif
+
+/// What it wants added to int8 weights: NEON multiplies signed bytes.
 #ifdef QUANTO_HAS_NEON
 constexpr int kDotOffset = 0;
 #else
@@ -91,6 +98,22 @@ inline __m128i fold_to_four(IVec a) {
 }
 
 #endif
+
+/// The codes of plane j as dot4() takes them: where they stand, if it can.
+template <int kBits>
+inline IVec plane_codes(IVec bytes, int j) {
+  constexpr int kMask = ((1 << kBits) - 1) * 0x1010101;
+  if (!kDotTakesBytes) {
+    return iand(shift_right(bytes, j * kBits), ibroadcast(kMask));
+  }
+  const uint32_t in_place = static_cast<uint32_t>(kMask) << (j * kBits);
+  return iand(bytes, ibroadcast(static_cast<int32_t>(in_place)));
+}
+/// What a code of plane_codes() is worth.
+template <int kBits>
+constexpr float plane_unit(int j) {
+  return kDotTakesBytes ? 1.0F / static_cast<float>(1 << (j * kBits)) : 1.0F;
+}
 
 /// sums[i] = sum of the lanes of acc[i] less `offset`, modulo 2^32.
 template <int kCount>

@@ -4,8 +4,7 @@
 #include "quanto/kernels/cpu/linear_dot.h"
 #include "quanto/kernels/cpu/linear_gemv_scales.h"
 
-// The dot products of linear_gemv.h with int8 codes of activations, in
-// integers.
+// The dot products of linear_gemv.h with codes of activations, in integers.
 
 namespace quanto::kernels {
 namespace {
@@ -13,16 +12,13 @@ namespace {
 /// Groups of a multiple of it are read in whole vectors, or halves of them.
 constexpr int64_t kDotGroup = 32;
 
-/// Rows of activations, from one on.
+/// Rows of activations as codes, of one digit to the base 256 or of several.
 struct CodeInput {
-  const int8_t* x;    ///< rows `stride` apart, zeros from k on
+  const int8_t* x;    ///< [rows][digits][stride], least first, 0 from k on
   const float* sums;  ///< of the groups: [rows][padded_groups], 0 past the last
+  const float* units;  ///< of the codes of groups, likewise; null: all 1
   int64_t stride;
   int64_t padded_groups;
-
-  [[nodiscard]] CodeInput from(int64_t m) const {
-    return {x + m * stride, sums + m * padded_groups, stride, padded_groups};
-  }
 };
 
 /// A vector of int8 weights, and its products with as many codes.
@@ -60,7 +56,9 @@ struct SignedCodes {
 /// kRows rows of int8 weights, k apart.
 template <int kRows, int kM>
 QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k,
-                                const CodeInput& input, float* sums) {
+                                const CodeInput& input, int64_t first_m,
+                                float* sums) {
+  const int8_t* x = input.x + first_m * input.stride;
   IVec acc[kM][kRows];
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) acc[m][r] = ibroadcast(0);
@@ -69,7 +67,7 @@ QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k,
   const auto multiply = [&](auto load_codes) {
     IVec xs[kM];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-      xs[m] = SignedCodes::load_x(input.x + m * input.stride + i);
+      xs[m] = SignedCodes::load_x(x + m * input.stride + i);
     }
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
       const IVec w = load_codes(data + r * k + i);
@@ -79,7 +77,7 @@ QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k,
     }
   };
   for (; i + SignedCodes::kCount <= k; i += SignedCodes::kCount) {
-    prefetch_rows<kRows>(data + kRows * k + i, k, SignedCodes::kCount);
+    prefetch_rows<kRows>(data, k, i, SignedCodes::kCount);
     multiply(SignedCodes::load);
   }
   if (const int64_t tail = k - i; tail != 0) {
@@ -88,79 +86,103 @@ QUANTO_NOINLINE void dot_signed(const uint8_t* data, int64_t k,
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     // The sum of the products fits 32 bits; what it is taken from need not.
     const auto x_sum = static_cast<uint32_t>(
-        static_cast<int32_t>(input.sums[m * input.padded_groups]));
+        static_cast<int32_t>(input.sums[(first_m + m) * input.padded_groups]));
     reduce_all(acc[m], SignedCodes::kOffset * x_sum, sums + m * kUnitRows);
   }
 }
 
+/// Adds the products of kVectors vectors of codes and of the rows of
+/// activations from `x` on to acc[m][plane].
+template <int kBits, int kDigits, int kVectors, int kM>
+inline void add_products(const IVec (&codes)[kVectors], const int8_t* x,
+                         int64_t stride, IVec (&acc)[kM][8 / kBits]) {
+  QUANTO_UNROLL for (int j = 0; j < 8 / kBits; ++j) {
+    IVec w[kVectors];
+    QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+      w[v] = plane_codes<kBits>(codes[v], j);
+    }
+    QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
+      IVec sum = kDigits == 1 ? acc[m][j] : ibroadcast(0);
+      QUANTO_UNROLL for (int d = kDigits - 1; d >= 0; --d) {
+        QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+          sum =
+              dot4(sum, w[v],
+                   load_words(x + (m * kDigits + d) * stride + v * kVecBytes));
+        }
+        if (d > 0) sum = shift_left(sum, 8);
+      }
+      acc[m][j] = kDigits == 1 ? sum : iadd(acc[m][j], sum);
+    }
+  }
+}
+
 /// kRows rows of bytes, k apart, that hold 8 / kBits outputs each. kGroup is
-/// the size of a group, or 0 where that is known at run time only.
-template <int kBits, int kGroup, int kRows, int kM>
+/// the size of a group, a multiple of kVecBytes, or 0 for that of the scales.
+template <int kBits, int kGroup, int kDigits, int kRows, int kM>
 QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
                                 const UnitScales& scales, int64_t first_row,
-                                const CodeInput& input, float* sums) {
+                                const CodeInput& input, int64_t first_m,
+                                float* sums) {
   constexpr int kPlanes = 8 / kBits;
-  const IVec mask = ibroadcast(((1 << kBits) - 1) * 0x1010101);
   Vec total[kM][kPlanes][kRows];
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) total[m][j][r] = zero();
     }
   }
+  const int8_t* x = input.x + first_m * kDigits * input.stride;
+  const float* factors[kM];
+  QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
+    factors[m] = scales.factor +
+                 (kDigits == 1 ? 0 : (first_m + m) * scales.factor_stride);
+  }
   const int64_t size = kGroup != 0 ? kGroup : scales.group_size;
   for (int64_t group = 0; group < scales.groups; ++group) {
     const int64_t i = group * size;
-    prefetch_rows<kRows>(data + kRows * k + i, k, size);
-    IVec acc[kM][kPlanes][kRows];
-    QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-      QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
-        QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-          acc[m][j][r] = ibroadcast(0);
-        }
-      }
-    }
-    const auto step = [&](int64_t at, auto load_codes) {
-      QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-        const IVec codes = load_codes(data + r * k + at);
+    prefetch_rows<kRows>(data, k, i, size);
+    const int64_t place = scales.place<kPlanes>(group, first_row);
+    QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
+      const uint8_t* bytes = data + r * k + i;
+      IVec acc[kM][kPlanes];
+      QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
         QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
-          const IVec w = iand(shift_right(codes, j * kBits), mask);
-          QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-            acc[m][j][r] = dot4(acc[m][j][r], w,
-                                load_words(input.x + m * input.stride + at));
-          }
+          acc[m][j] = ibroadcast(0);
         }
       }
-    };
-    if constexpr (kGroup != 0) {
-      QUANTO_UNROLL for (int64_t at = 0; at < kGroup; at += kVecBytes) {
-        step(i + at, load_words);
+      if constexpr (kGroup != 0) {
+        IVec codes[kGroup / kVecBytes];
+        QUANTO_UNROLL for (int v = 0; v < kGroup / kVecBytes; ++v) {
+          codes[v] = load_words(bytes + v * kVecBytes);
+        }
+        add_products<kBits, kDigits>(codes, x + i, input.stride, acc);
+      } else {
+        int64_t at = 0;
+        for (; at + kVecBytes <= size; at += kVecBytes) {
+          const IVec codes[] = {load_words(bytes + at)};
+          add_products<kBits, kDigits>(codes, x + i + at, input.stride, acc);
+        }
+        if (const int64_t tail = size - at; tail != 0) {
+          const IVec codes[] = {load_words_tail(bytes + at, tail)};
+          add_products<kBits, kDigits>(codes, x + i + at, input.stride, acc);
+        }
       }
-    } else {
-      int64_t at = 0;
-      for (; at + kVecBytes <= size; at += kVecBytes) step(i + at, load_words);
-      if (const int64_t tail = size - at; tail != 0) {
-        step(i + at,
-             [=](const uint8_t* p) { return load_words_tail(p, tail); });
-      }
-    }
-    const float* scale =
-        scales.scale + scales.chunk(group, first_row) + group % kGroupChunk;
-    QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
-      QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-        const Vec by =
-            broadcast(scale[j * scales.kPlaneStride + r * scales.kRowStride]);
+      QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
+        const int64_t at =
+            place + j * scales.kPlaneStride + r * scales.kRowStride;
         QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-          total[m][j][r] = fma(to_float(acc[m][j][r]), by, total[m][j][r]);
+          total[m][j][r] = fma(to_float(acc[m][j]), broadcast(factors[m][at]),
+                               total[m][j][r]);
         }
       }
     }
   }
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
+    const float* x_sums = input.sums + (first_m + m) * input.padded_groups;
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
+      const Vec unit = broadcast(plane_unit<kBits>(j));
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-        total[m][j][r] = sub(total[m][j][r],
-                             shift_sum(scales, j, first_row + r,
-                                       input.sums + m * input.padded_groups));
+        total[m][j][r] = fms(total[m][j][r], unit,
+                             shift_sum(scales, j, first_row + r, x_sums));
       }
       reduce_all(total[m][j], sums + (m * kPlanes + j) * kUnitRows);
     }

@@ -16,15 +16,23 @@ constexpr int kUnitRows = 16;
 
 constexpr int64_t kCacheLine = 64;
 
-/// Asks for the bytes [begin, begin + bytes) of each of kRows rows, k apart.
+/// How far ahead of the work memory is asked for, in each row. Whole rows
+/// ahead, four of them beside the activations displace each other in the first
+/// cache.
+constexpr int64_t kRowBytesAhead = 512;
+
+/// Asks for the bytes [i, i + bytes) of each of kRows rows, k apart, some way
+/// ahead: of these rows, and near their end of the beginning of the next kRows.
 /// Rows are short streams: the hardware's prefetcher has just found one when it
-/// ends. So the kernels ask for the rows that come next while they work on
-/// these. A prefetch past the end of the weight does nothing.
+/// ends. A prefetch past the end of the weight does nothing.
 template <int kRows>
-inline void prefetch_rows(const uint8_t* begin, int64_t k, int64_t bytes) {
-  for (int64_t b = 0; b < bytes; b += kCacheLine) {
+inline void prefetch_rows(const uint8_t* data, int64_t k, int64_t i,
+                          int64_t bytes) {
+  const int64_t ahead = i + kRowBytesAhead;
+  for (int64_t b = ahead; b < ahead + bytes; b += kCacheLine) {
+    const uint8_t* begin = data + b + (b < k ? 0 : (kRows - 1) * k);
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-      __builtin_prefetch(begin + r * k + b);
+      __builtin_prefetch(begin + r * k);
     }
   }
 }
@@ -55,7 +63,7 @@ QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
              [](const float* p) { return load(p); });
   };
   while (i + kVecBytes <= k) {
-    prefetch_rows<kRows>(data + kRows * k + i, k, kVecBytes);
+    prefetch_rows<kRows>(data, k, i, kVecBytes);
     if constexpr (Watch::kNeeded) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
         watch[r].see(load_words(data + r * k + i));
@@ -103,6 +111,10 @@ struct UnitScales {
 
   float* scale;
   float* shift;
+  /// Scales times the units of the activations' codes, `factor_stride` apart
+  /// for each row of activations; the scales themselves where those are 1.
+  float* factor;
+  int64_t factor_stride;
   int64_t planes;
   int64_t groups;
   int64_t group_size;
@@ -111,6 +123,12 @@ struct UnitScales {
   /// Where row `row` of the first plane of the chunk of `group` starts.
   [[nodiscard]] int64_t chunk(int64_t group, int64_t row) const {
     return group / kGroupChunk * planes * kPlaneStride + row * kRowStride;
+  }
+  /// Where a row's number of a group is, among kPlanes planes.
+  template <int kPlanes>
+  static int64_t place(int64_t group, int64_t row) {
+    return group / kGroupChunk * (kPlanes * kPlaneStride) + row * kRowStride +
+           group % kGroupChunk;
   }
 };
 
@@ -128,8 +146,8 @@ QUANTO_NOINLINE void dot_planes(const uint8_t* data, int64_t k,
   }
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
-    prefetch_rows<kRows>(data + kRows * k + i, k, scales.group_size);
-    const int64_t at = scales.chunk(group, first_row) + group % kGroupChunk;
+    prefetch_rows<kRows>(data, k, i, scales.group_size);
+    const int64_t at = scales.place<kPlanes>(group, first_row);
     GroupDecoder<kBits> decode[kPlanes][kRows];
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -182,7 +200,7 @@ QUANTO_NOINLINE void dot_group_rows(const uint8_t* data, int64_t group_row,
   for (int64_t group = 0; group < scales.groups; ++group, ++group_row) {
     const int shift = static_cast<int>(group_row / packed_rows) * kBits;
     const uint8_t* codes = data + group_row % packed_rows * scales.group_size;
-    const int64_t at = scales.chunk(group, row) + group % kGroupChunk;
+    const int64_t at = scales.place<1>(group, row);
     const GroupDecoder<kBits> decode = {scales.scale[at], scales.shift[at],
                                         scales.integer};
     const float* xs = x + group * scales.group_size;

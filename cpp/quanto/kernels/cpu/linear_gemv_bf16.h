@@ -59,7 +59,7 @@ QUANTO_NOINLINE void dot_pairs(const uint8_t* data, int64_t rows, int64_t k,
   const uint16_t* x = input.x + first_m * input.padded;
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
-    prefetch_rows<2 * kPairs>(data + 2 * kPairs * k + i, k, scales.group_size);
+    prefetch_rows<2 * kPairs>(data, k, i, scales.group_size);
     __m512 acc[kM][kPlanes][kPairs];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
       QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
@@ -101,8 +101,7 @@ QUANTO_NOINLINE void dot_pairs(const uint8_t* data, int64_t rows, int64_t k,
       });
       i = end;
     }
-    const float* scale =
-        scales.scale + scales.chunk(group, first_row) + group % kGroupChunk;
+    const float* scale = scales.scale + scales.place<kPlanes>(group, first_row);
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
       QUANTO_UNROLL for (int p = 0; p < kPairs; ++p) {
         const float* pair =

@@ -29,7 +29,7 @@ inline CodeInput code_input(const LinearProblem& problem,
                      static_cast<size_t>(stride - problem.k));
   }
   sum_groups(problem, args, padded_groups, sums);
-  return {x, sums, stride, padded_groups};
+  return {x, sums, nullptr, stride, padded_groups};
 }
 
 /// Dots of linear_gemv_run.h: int8 weights.
@@ -40,33 +40,34 @@ struct IntBytes {
 
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
-    dot_signed<kRows, kCount>(data, k, input.from(m0), sums);
+    dot_signed<kRows, kCount>(data, k, input, m0, sums);
   }
 
   CodeInput input;
 };
 
-/// The same of packed ones.
-template <int kBits>
+/// The same of packed ones, by codes of so many digits.
+template <int kBits, int kDigits = 1>
 struct IntPlanes {
   static constexpr int kPlanes = 8 / kBits;
+  static constexpr bool kHasUnits = kDigits > 1;
   static constexpr int kM = gemv_m(kPlanes);
   static constexpr int rows(int m) { return gemv_rows(kPlanes, m); }
 
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
            int64_t row, int64_t m0, float* sums) const {
-    const CodeInput from = input.from(m0);
+    const auto dot_groups = [&](auto size) {
+      dot_packed<kBits, decltype(size)::value, kDigits, kRows, kCount>(
+          data, k, scales, row, input, m0, sums);
+    };
     switch (scales.group_size) {
       case 64:
-        return dot_packed<kBits, 64, kRows, kCount>(data, k, scales, row, from,
-                                                    sums);
+        return dot_groups(Constant<64>{});
       case 128:
-        return dot_packed<kBits, 128, kRows, kCount>(data, k, scales, row, from,
-                                                     sums);
+        return dot_groups(Constant<128>{});
       default:
-        return dot_packed<kBits, 0, kRows, kCount>(data, k, scales, row, from,
-                                                   sums);
+        return dot_groups(Constant<0>{});
     }
   }
 

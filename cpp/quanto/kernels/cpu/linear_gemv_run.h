@@ -8,6 +8,7 @@
 //
 // `Dots` is how products are summed:
 //   kPlanes                      outputs of a row of bytes
+//   kHasUnits                    whether its input's codes are in units
 //   kM, rows(m)                  rows of activations and of bytes at once
 //   kUnit                        what sums are in units of (one plane)
 //   dot<rows, m>(data, ..., m0, sums)  as dot_bytes and dot_planes, from
@@ -65,6 +66,10 @@ void run_planes(const LinearProblem& problem, const LinearArgs& args,
     for (int j = 0; j < kPlanes; ++j) {
       convert_scales(problem, args, j * plane_rows + first, rows, j, scales);
     }
+    if constexpr (Dots::kHasUnits) {
+      multiply_units(problem.m, dots.input.units, dots.input.padded_groups,
+                     scales);
+    }
     for_activation_rows<Dots::kM>(problem.m, [&](int64_t m0, auto count) {
       constexpr int kM = decltype(count)::value;
       float sums[kM * kPlanes * kUnitRows];
@@ -83,7 +88,8 @@ void run_planes(const LinearProblem& problem, const LinearArgs& args,
   for_units(executor, ceil_div(plane_rows, kUnitRows),
             kPlanes * kUnitRows * k * problem.m,
             [&](int64_t begin, int64_t end) {
-              const UnitScales scales = unit_scales(problem, kPlanes, executor);
+              const UnitScales scales = unit_scales(
+                  problem, kPlanes, executor, Dots::kHasUnits ? problem.m : 0);
               for (int64_t u = begin; u < end; ++u) {
                 unit(u * kUnitRows, scales);
               }
@@ -107,6 +113,7 @@ struct FloatBytes {
 template <int kBits>
 struct FloatPlanes {
   static constexpr int kPlanes = 8 / kBits;
+  static constexpr bool kHasUnits = false;
   static constexpr int kM = gemv_m(kPlanes);
   static constexpr int rows(int m) { return gemv_rows(kPlanes, m); }
 

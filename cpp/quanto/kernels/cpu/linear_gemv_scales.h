@@ -26,15 +26,41 @@ inline void convert_scales(const LinearProblem& problem, const LinearArgs& args,
 }
 
 /// Room for the scales and shifts of one unit of `planes` planes.
+/// `factor_rows`: how many rows of activations have codes in units.
 inline UnitScales unit_scales(const LinearProblem& problem, int planes,
-                              Executor& executor) {
+                              Executor& executor, int64_t factor_rows = 0) {
   const int64_t groups = problem.k / problem.group_size;
   const int64_t count =
       ceil_div(groups, kGroupChunk) * planes * UnitScales::kPlaneStride;
-  auto* room = reinterpret_cast<float*>(
-      executor.scratch(static_cast<size_t>(2 * count) * sizeof(float)));
-  return {room,   room + count,       planes,
-          groups, problem.group_size, problem.shift == ShiftKind::kInteger};
+  auto* room = reinterpret_cast<float*>(executor.scratch(
+      static_cast<size_t>((2 + factor_rows) * count) * sizeof(float)));
+  return {.scale = room,
+          .shift = room + count,
+          .factor = factor_rows == 0 ? room : room + 2 * count,
+          .factor_stride = factor_rows == 0 ? 0 : count,
+          .planes = planes,
+          .groups = groups,
+          .group_size = problem.group_size,
+          .integer = problem.shift == ShiftKind::kInteger};
+}
+
+/// The factors of `m` rows, whose groups' units are [m][padded_groups].
+inline void multiply_units(int64_t m, const float* units, int64_t padded_groups,
+                           const UnitScales& out) {
+  const int64_t rows = out.planes * kUnitRows;
+  for (int64_t row = 0; row < m; ++row, units += padded_groups) {
+    float* factor = out.factor + row * out.factor_stride;
+    for (int64_t g = 0; g < out.groups; g += kGroupChunk) {
+      const int64_t chunk = out.chunk(g, 0);
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t at = chunk + r * out.kRowStride;
+        QUANTO_UNROLL for (int64_t i = 0; i < kGroupChunk; i += kLanes) {
+          store(factor + at + i,
+                mul(load(out.scale + at + i), load(units + g + i)));
+        }
+      }
+    }
+  }
 }
 
 /// Sums of the groups of the input, [m][padded_groups], 0 past the last.

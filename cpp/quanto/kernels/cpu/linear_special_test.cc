@@ -15,7 +15,7 @@
 namespace quanto::kernels {
 namespace {
 
-constexpr int64_t kRows[] = {1, 4, 13, 33};
+constexpr int64_t kRows[] = {1, 2, 4, 13, 33};
 constexpr int64_t kMostRows = 33;
 
 InputKind float_input(DType dtype) { return {dtype, dtype, InputScale::kNone}; }
@@ -59,16 +59,17 @@ TEST(LinearSpecialTest, InfiniteAndNanCodesReachTheirOutputOnly) {
   }
 }
 
-/// Every variant for kRows of `input` against `want`, whose infinities and NaN
+/// Every variant for kRows of `input` against `exact`, whose infinities and NaN
 /// it must have.
 void expect_all_close(const Weight& weight, const Input& input,
-                      const Expected& want) {
+                      const Expected& exact) {
   for (const int64_t m : kRows) {
     for_each_variant(
         weight.problem(m, input.kind), [&](const LinearVariant& variant) {
           const std::string what = std::string(variant.name) + " " +
                                    std::string(weight.type.name) +
                                    " m=" + std::to_string(m);
+          const Expected want = expected_of(variant, exact, weight, input, m);
           SerialExecutor executor;
           const TestTensor output =
               run_variant(variant, weight, input, nullptr, m, executor);
@@ -151,6 +152,61 @@ TEST(LinearSpecialTest, TakesTheSmallestActivations) {
       }
     }
     ASSERT_NO_FATAL_FAILURE(expect_all_close(weight, input, want));
+  }
+}
+
+/// An element that is far above the others costs them digits in its own group
+/// only; groups of zeros and beyond the range of fixed-point units are as ever.
+TEST(LinearSpecialTest, OutliersCostTheirOwnGroup) {
+  for (const QTypeId type : {QTypeId::kQInt2, QTypeId::kQInt4}) {
+    const Weight weight = weight_of(type);
+    const int64_t k = weight.shape.k;
+    for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+      Input input(float_input(dtype), kMostRows, k, 7);
+      for (int64_t row = 0; row < kMostRows; ++row) {
+        input.x.set(row * k + 64 + row, row % 2 == 0 ? 3000.0F : -8192.0F);
+        for (int64_t i = 128; i < 192; ++i) input.x.set(row * k + i, 0.0F);
+      }
+      ASSERT_NO_FATAL_FAILURE(
+          expect_all_close(weight, input, expected(weight, input, nullptr)));
+      if (dtype == DType::kFloat16) continue;
+      for (int64_t i = 192; i < k; ++i) {
+        input.x.set(i, std::ldexp(input.x.at(i), -90));
+        input.x.set(k + i, std::ldexp(input.x.at(k + i), 90));
+      }
+      ASSERT_NO_FATAL_FAILURE(
+          expect_all_close(weight, input, expected(weight, input, nullptr)));
+    }
+  }
+}
+
+/// bfloat16 down to 2^-8 of the largest: no variant rounds any.
+TEST(LinearSpecialTest, ElementsNearTheLargestAreExact) {
+  for (const QTypeId type : {QTypeId::kQInt2, QTypeId::kQInt4}) {
+    Weight weight = weight_of(type);
+    for (int64_t i = 0; i < weight.scale.numel(); ++i) {
+      weight.scale.set(i, 1.0F);
+      weight.shift.set(i, 1.0F);
+    }
+    const int64_t k = weight.shape.k;
+    Input input(float_input(DType::kBFloat16), 2, k, 7);
+    for (int64_t i = 0; i < input.x.numel(); ++i) {
+      const int integer = static_cast<int>(i * 37 % 255) - 127;
+      input.x.set(i, static_cast<float>(integer) / 128.0F);
+    }
+    SerialExecutor executor;
+    for (const int64_t m : {1, 2}) {
+      const TestTensor want = run_variant(ref_kernels().linear[0], weight,
+                                          input, nullptr, m, executor);
+      for_each_variant(
+          weight.problem(m, input.kind), [&](const LinearVariant& variant) {
+            const TestTensor output =
+                run_variant(variant, weight, input, nullptr, m, executor);
+            for (int64_t i = 0; i < output.numel(); ++i) {
+              ASSERT_EQ(output.at(i), want.at(i)) << variant.name << " " << i;
+            }
+          });
+    }
   }
 }
 

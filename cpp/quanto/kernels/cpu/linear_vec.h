@@ -85,6 +85,7 @@ inline void transpose(IVec (&rows)[kLanes]) {
   }
 }
 
+inline float reduce_max(Vec a) { return _mm512_reduce_max_ps(a.v); }
 /// The lower and the upper half of the lanes.
 inline __m128 fold_to_four(Vec a) {
   const __m256 low = _mm512_castps512_ps256(a.v);
@@ -137,6 +138,12 @@ inline void transpose(IVec (&rows)[kLanes]) {
   }
 }
 
+inline float reduce_max(Vec a) {
+  __m128 most =
+      _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+  return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
 inline __m128 fold_to_four(Vec a) {
   return _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
 }

@@ -65,6 +65,7 @@ inline void transpose(IVec (&rows)[Vec::kLanes]) {
   }
 }
 
+inline float reduce_max(Vec a) { return vmaxvq_f32(vmaxq_f32(a.lo, a.hi)); }
 inline void reduce_four(Vec a, Vec b, Vec c, Vec d, float* sums) {
   const float32x4_t ab =
       vpaddq_f32(vaddq_f32(a.lo, a.hi), vaddq_f32(b.lo, b.hi));

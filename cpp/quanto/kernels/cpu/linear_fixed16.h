@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_dot_int8.h"
+#include "quanto/kernels/cpu/linear_gemv_work.h"
+
+// Activations of 16 bits as 16-bit fixed-point numbers, whose unit is a power
+// of two for each group: two signed digits to the base 256, which multiply
+// codes as int8 activations do.
+
+namespace quanto::kernels {
+namespace {
+
+constexpr int kFixedDigits = 2;
+/// The largest number of two digits from -128 to 127.
+constexpr float kMostFixed = 127 * 257;
+/// Units of groups with a largest element in [2^-60, 2^60] stay far from the
+/// ends of fp32, whatever the scales.
+constexpr int kMostFixedExponent = 60;
+
+/// The smallest power of two in which the largest of `count` elements from
+/// `offset` on is at most kMostFixed. Returns false where one is not finite or
+/// the largest is out of range.
+template <typename Load>
+inline bool find_unit(Load load_at, int64_t offset, int64_t count,
+                      float* unit) {
+  Vec largest = zero();
+  Vec seen = zero();
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const auto part = static_cast<int>(smaller(kLanes, count - i));
+    const Vec x = load_at(offset + i, part);
+    largest = max(largest, abs(x));
+    seen = fma(x, zero(), seen);  // NaN of what is not finite
+  }
+  if (any_nan(seen)) return false;
+  const float most = reduce_max(largest);
+  *unit = 1.0F;
+  if (most == 0.0F) return true;
+  // 2^(exponent - 1) <= most < 2^exponent
+  const int exponent =
+      static_cast<int>(__builtin_bit_cast(uint32_t, most) >> 23) - 126;
+  if (exponent < -kMostFixedExponent || exponent > kMostFixedExponent) {
+    return false;
+  }
+  *unit = power_of_two(exponent - 15);
+  if (most > kMostFixed * *unit) *unit *= 2;
+  return true;
+}
+
+/// Digits of `count` elements from `offset` on to out[i] (the lower one) and
+/// out[stride + i], each rounded to the nearest `unit`. Returns their sum.
+template <typename Load>
+inline float store_fixed(Load load_at, int64_t offset, int64_t count,
+                         float unit, int64_t stride, int8_t* out) {
+  const Vec per_unit = broadcast(1.0F / unit);
+  auto* low = reinterpret_cast<uint8_t*>(out);
+  IVec sum = ibroadcast(0);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const auto part = static_cast<int>(smaller(kLanes, count - i));
+    const IVec x = to_int(mul(load_at(offset + i, part), per_unit));
+    // The lower byte is a digit from -128 to 127: what it leaves is rounded.
+    const IVec upper = shift_right(iadd(x, ibroadcast(128)), 8);
+    sum = iadd(sum, x);
+    if (part == kLanes) {
+      store_u8(low + i, x);
+      store_u8(low + stride + i, upper);
+    } else {
+      store_u8_tail(low + i, x, part);
+      store_u8_tail(low + stride + i, upper, part);
+    }
+  }
+  return reduce_add(to_float(sum)) * unit;
+}
+
+/// The input of the call, in the workspace. Returns false where a group has no
+/// such numbers.
+inline bool fixed_input(const LinearProblem& problem, const LinearArgs& args,
+                        Executor& executor, CodeInput* input) {
+  // The last group may start anywhere in a vector.
+  const int64_t stride = round_up(problem.k, kVecBytes) + kVecBytes;
+  const int64_t groups = problem.k / problem.group_size;
+  const int64_t padded_groups = round_up(groups, kGroupChunk);
+  const int64_t digits = problem.m * kFixedDigits * stride;
+  const int64_t floats = problem.m * padded_groups;
+  auto* room =
+      executor.workspace(static_cast<size_t>(digits) +
+                         static_cast<size_t>(2 * floats) * sizeof(float));
+  auto* x = reinterpret_cast<int8_t*>(room);
+  auto* sums = reinterpret_cast<float*>(room + digits);
+  float* units = sums + floats;
+  __builtin_memset(room + digits, 0,
+                   static_cast<size_t>(2 * floats) * sizeof(float));
+  bool fits = true;
+  with_input_loader(problem, args, [&](auto load_at) {
+    for (int64_t m = 0; m < problem.m && fits; ++m) {
+      int8_t* row = x + m * kFixedDigits * stride;
+      for (int64_t g = 0; g < groups && fits; ++g) {
+        const int64_t at = g * problem.group_size;
+        const int64_t offset = m * problem.k + at;
+        float& unit = units[m * padded_groups + g];
+        fits = find_unit(load_at, offset, problem.group_size, &unit);
+        if (!fits) break;
+        sums[m * padded_groups + g] = store_fixed(
+            load_at, offset, problem.group_size, unit, stride, row + at);
+      }
+      for (int d = 0; d < kFixedDigits; ++d) {
+        __builtin_memset(row + d * stride + problem.k, 0,
+                         static_cast<size_t>(stride - problem.k));
+      }
+    }
+  });
+  *input = {x, sums, units, stride, padded_groups};
+  return fits;
+}
+
+}  // namespace
+}  // namespace quanto::kernels

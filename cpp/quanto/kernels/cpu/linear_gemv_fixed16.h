@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "quanto/kernels/cpu/linear_fixed16.h"
+#include "quanto/kernels/cpu/linear_gemv_int8.h"
+
+// "gemv_fixed16": one or two rows of float16 or bfloat16 activations by 4- or
+// 2-bit weights, as integers of linear_fixed16.h. An element is rounded by at
+// most 2^-15 of the largest of its group: none of bfloat16 above 2^-8 of it is,
+// and none of float16 above 2^-5. What has no such number runs by "gemv".
+
+namespace quanto::kernels {
+namespace {
+
+/// From three rows on, fp32 products of weights that are decoded once for all
+/// rows are as fast.
+constexpr int kFixedRows = 2;
+/// Sums of products of larger groups could leave int32; and one element should
+/// not set the unit of many.
+constexpr int64_t kMostFixedGroup = 512;
+
+bool gemv_fixed16_supports(const LinearProblem& problem) {
+  const int64_t bits = bits_of(problem.weight);
+  const bool halves =
+      problem.input == DType::kFloat16 || problem.input == DType::kBFloat16;
+  return gemv_supports(problem) && problem.m <= kFixedRows && halves &&
+         bits < 8 && problem.n % (8 / bits) == 0 &&
+         problem.group_size % kDotGroup == 0 &&
+         problem.group_size <= kMostFixedGroup;
+}
+
+void gemv_fixed16_run(const LinearProblem& problem, const LinearArgs& args,
+                      Executor& executor) {
+  CodeInput input;
+  if (!fixed_input(problem, args, executor, &input)) {
+    return gemv_run(problem, args, executor);
+  }
+  if (problem.weight == QTypeId::kQInt4) {
+    run_planes(problem, args, executor, IntPlanes<4, kFixedDigits>{input});
+  } else {
+    run_planes(problem, args, executor, IntPlanes<2, kFixedDigits>{input});
+  }
+}
+
+}  // namespace
+}  // namespace quanto::kernels
