@@ -38,6 +38,7 @@ bool may_issue(std::string_view isa, std::string_view instruction) {
   if (instruction.starts_with("vdpbf16ps"))
     return wide && isa.find("bf16") != isa.npos;
   if (instruction.ends_with("zmm")) return wide;
+  if (instruction == "vpdpbusd ymm") return wide || isa == "avx_vnni";
   return true;
 }
 

@@ -54,12 +54,12 @@ void free_slot(int slot) {
 std::atomic<int> making = 0;
 std::atomic<bool> ending = false;
 
-constexpr std::array ending_signals = {SIGINT, SIGTERM, SIGHUP};
+constexpr std::array kEndingSignals = {SIGINT, SIGTERM, SIGHUP};
 
 sigset_t set_of_ending_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : ending_signals) sigaddset(&set, signal);
+  for (const int signal : kEndingSignals) sigaddset(&set, signal);
   return set;
 }
 
@@ -233,7 +233,7 @@ void remove_temporaries_on_signals() {
   struct sigaction action{};
   action.sa_handler = remove_and_end;
   action.sa_mask = set_of_ending_signals();
-  for (const int signal : ending_signals) {
+  for (const int signal : kEndingSignals) {
     ::sigaction(signal, &action, nullptr);
   }
 }

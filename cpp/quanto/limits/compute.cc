@@ -86,6 +86,17 @@ __attribute__((target("avx512f,avx512bf16"))) void dot_bf16(int64_t count) {
   for (const auto& sum : sums) keep(sum);
 }
 
+__attribute__((target("avxvnni"))) void dot_int8_narrow(int64_t count) {
+  __m256i sums[kChains] = {};
+  const __m256i a = _mm256_set1_epi8(3);
+  const __m256i b = _mm256_set1_epi8(-5);
+  for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, a, b);
+  }
+  for (const auto& sum : sums) keep(sum);
+}
+
 __attribute__((target("avx512f,avx512vnni"))) void dot_int8(int64_t count) {
   __m512i sums[kChains] = {};
   const __m512i a = _mm512_set1_epi8(3);
@@ -190,6 +201,10 @@ std::vector<Compute> available_computes() {
     computes.push_back({"int8", "vpmaddwd ymm", kChains * 16 * 2, pairs_int16});
     computes.push_back(
         {"int8", "vpmaddubsw ymm", kChains * 32 * 2, pairs_int8});
+  }
+  if (__builtin_cpu_supports("avxvnni")) {
+    computes.push_back(
+        {"int8", "vpdpbusd ymm", kChains * 32 * 2, dot_int8_narrow});
   }
   if (__builtin_cpu_supports("avx512f")) {
     computes.push_back({"fp32", "vfmadd zmm", kChains * 16 * 2, fma_avx512});
