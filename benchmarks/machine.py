@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .record import Record
+
 DEFAULT_CACHE = 32 * 2**20
 
 
@@ -59,6 +61,11 @@ class Limits:
         """A bf16 layer may compute in fp32 as well, where that is faster."""
         dtypes = ("fp32", "bf16") if dtype == "bfloat16" else ("fp32",)
         return 1e-9 * operations / self.gops(*dtypes)
+
+    def seconds(self, record: Record) -> float:
+        """The least time of a call."""
+        memory = self.memory_seconds(record.bytes_read)
+        return max(memory, self.compute_seconds(record.operations, record.dtype))
 
 
 def probe(program: Path, working_set: int, threads: int) -> Limits:

@@ -41,6 +41,8 @@ HEADS = ("qint8", "qint4")
 SECTIONS = ("linear", "lm")
 MALLOC = {"stock": False, "raised": True}
 PROBE = Path("build/wheel/benchmarks/quanto_probe")
+Part = tuple[str, str, list[Any], machine.Limits]
+"""Section, malloc thresholds, and the records of one dtype."""
 
 
 def arguments(given: list[str]) -> argparse.Namespace:
@@ -65,6 +67,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=0.05, help="of each measurement of a layer")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    add("--json", type=Path, help="results of an earlier run, to print again")
     add("--output", type=Path, default=Path("build/bench-model.json"))
     add("--chart", type=Path, default=Path("build/bench-model.svg"), help="of the first --malloc")
     return parser.parse_args(given)
@@ -97,9 +100,9 @@ def start_workers(args: argparse.Namespace, pythons: dict[str, Path], keep: bool
 
 
 def linear_section(
-    args: argparse.Namespace, workers: list[Worker], limits: machine.Limits, working_set: int
-) -> Iterator[tuple[str, list[Record]]]:
-    """A table and its records for each dtype."""
+    args: argparse.Namespace, workers: list[Worker], working_set: int
+) -> Iterator[list[Record]]:
+    """The records of each dtype."""
     variants = [(rows, "module") for rows in args.rows]
     for dtype in args.dtypes:
         case = Case(args.size, args.size, working_set)
@@ -109,7 +112,7 @@ def linear_section(
         total = args.rounds * len(case.records())
         for _ in tqdm(case.measure(args.rounds, args.seconds), f"linear {dtype}", total):
             pass
-        yield tables.linear(case.records(), limits), case.records()
+        yield case.records()
 
 
 def models_of(library: str) -> list[str]:
@@ -118,10 +121,8 @@ def models_of(library: str) -> list[str]:
     return [*extra.get(library, ()), *SCHEMES[library]]
 
 
-def lm_section(
-    args: argparse.Namespace, workers: list[Worker]
-) -> Iterator[tuple[str, list[ModelRecord]]]:
-    """A table and its records for each dtype."""
+def lm_section(args: argparse.Namespace, workers: list[Worker]) -> Iterator[list[ModelRecord]]:
+    """The records of each dtype."""
     source = models.obtain(args.model, models.REPOSITORY / "demo")
     for dtype in args.dtypes:
         turns = [
@@ -132,8 +133,7 @@ def lm_section(
         done = model_record.measure(turns, str(source.path), args.rounds, args.prompt, args.tokens)
         for _ in tqdm(done, f"{source.name} {dtype}", (args.rounds + 1) * len(turns)):
             pass
-        records = [record for _, record in turns]
-        yield model_record.tables(records), records
+        yield [record for _, record in turns]
 
 
 def facts(
@@ -163,42 +163,67 @@ def facts(
     )
 
 
-def main(given: list[str] | None = None) -> None:
-    """Prints the tables as they come and writes the file at the end."""
-    given = sys.argv[1:] if given is None else given
-    args = arguments(given)
+def measure(args: argparse.Namespace, given: list[str]) -> Iterator[Part]:
+    """Every part as it comes, and the file at the end."""
     if not args.probe.is_file():
         sys.exit(f"{args.probe}: expected a program that was built, got none: run make build")
     wanted = {library: python_of(library, args.peers) for library in args.libraries}
     pythons = {library: python for library, python in wanted.items() if python}
-    layers = sum(1 + len(SCHEMES[library]) for library in pythons)
-    working_set = machine.working_set_bytes(layers)
+    count = sum(1 + len(SCHEMES[library]) for library in pythons)
+    working_set = machine.working_set_bytes(count)
     limits = machine.probe(args.probe, working_set, args.threads)
-    results: dict[str, Any] = {"limits": asdict(limits)}
-    drawn: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    results: dict[str, Any] = {"limits": asdict(limits), "parts": []}
     for malloc in args.malloc:
         workers = start_workers(args, pythons, MALLOC[malloc])
         if malloc == args.malloc[0]:
-            print(facts(args, given, workers, limits), flush=True)
+            results["facts"] = facts(args, given, workers, limits)
+            print(results["facts"], flush=True)
         for section in args.sections:
-            found = (
-                linear_section(args, workers, limits, working_set)
+            found: Iterator[Any] = (
+                linear_section(args, workers, working_set)
                 if section == "linear"
                 else lm_section(args, workers)
             )
-            for text, records in found:
-                print(f"\n{section}, malloc thresholds {malloc}:\n{text}", flush=True)
-                results.setdefault(f"{section} {malloc}", []).extend(map(asdict, records))
-                if malloc == args.malloc[0]:
-                    drawn[section] += records
+            for records in found:
+                results["parts"].append([section, malloc, [asdict(record) for record in records]])
+                yield section, malloc, records, limits
         for worker in workers:
             worker.close()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(results, indent=1))
-    title = f"{machine.cpu_name()}, {args.threads} threads, malloc thresholds {args.malloc[0]}"
+    print(f"\nWritten: {args.output}", file=sys.stderr)
+
+
+def earlier(path: Path) -> Iterator[Part]:
+    """The same of an earlier run."""
+    results = json.loads(path.read_text())
+    print(results["facts"])
+    for section, malloc, found in results["parts"]:
+        kind = Record if section == "linear" else ModelRecord
+        records: Any = [kind(**record) for record in found]
+        yield section, malloc, records, machine.Limits(**results["limits"])
+
+
+def main(given: list[str] | None = None) -> None:
+    """Prints the tables as they come and draws the chart."""
+    given = sys.argv[1:] if given is None else given
+    args = arguments(given)
+    drawn: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    first = ""
+    for section, malloc, records, limits in (
+        earlier(args.json) if args.json else measure(args, given)
+    ):
+        text = (
+            tables.layers(records, limits) if section == "linear" else model_record.tables(records)
+        )
+        print(f"\n{section}, malloc thresholds {malloc}:\n{text}", flush=True)
+        first = first or malloc
+        if malloc == first:
+            drawn[section] += records
+    title = f"{machine.cpu_name()}, {args.threads} threads, malloc thresholds {first}"
     args.chart.parent.mkdir(parents=True, exist_ok=True)
     model_chart.draw(args.chart, drawn["linear"], drawn["lm"], title)
-    print(f"\nWritten: {args.output}, {args.chart}", file=sys.stderr)
+    print(f"Written: {args.chart}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What run.py prints: Markdown."""
 
 import argparse
+import statistics
 from typing import Any
 
 from .block import FLOAT, BlockRecord
@@ -75,6 +76,23 @@ def linear(records: list[Record], limits: Limits) -> str:
     )
 
 
+def layers(records: list[Record], limits: Limits) -> str:
+    """One line per layer, all numbers of rows side by side."""
+    rows = sorted({record.rows for record in records})
+    lines: dict[tuple[str, ...], dict[int, str]] = {}
+    for record in records:
+        base = base_of(records, record)
+        cell = record.error
+        if not cell:
+            over = "" if record is base or base.error else f"{spread(ratio(record, base), 1, 2)}, "
+            time = statistics.median(record.seconds)
+            cell = f"{1e6 * time:.0f} us, {over}{limits.seconds(record) / time:.0%}"
+        line = lines.setdefault((record.dtype, record.library, record.layer), {})
+        line[record.rows] = cell
+    header = ["dtype", "library", "layer"] + [f"M = {m}: time, / torch, % of limit" for m in rows]
+    return table(header, [[*key, *(line.get(m, "") for m in rows)] for key, line in lines.items()])
+
+
 def _linear_line(record: Record, base: Record, limits: Limits) -> list[str]:
     start = [f"{record.n}x{record.k}", record.dtype, str(record.rows), record.library, record.layer]
     if record.error:
@@ -90,7 +108,7 @@ def _linear_line(record: Record, base: Record, limits: Limits) -> list[str]:
         f"{1e-9 * record.operations / time.median:.0f}",
         f"{1e6 * memory:.1f}",
         f"{1e6 * compute:.1f}",
-        f"{max(memory, compute) / time.median:.0%}",
+        f"{limits.seconds(record) / time.median:.0%}",
     ]
 
 

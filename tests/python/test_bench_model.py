@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark beside other libraries: its table, torch's packed products, what is absent."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,26 @@ def test_the_chart_has_a_panel_for_each_dtype_and_part(tmp_path: Path) -> None:
 
 def test_every_library_has_a_way_to_quantize() -> None:
     assert set(peers.SCHEMES) == set(peers.QUANTIZERS)
+
+
+def test_an_earlier_run_is_printed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    layers = [
+        Record("quanto", "torch", "float32", 1000, 1000, 1, bytes=4_000_000, seconds=[1e-3]),
+        Record("quanto", "torch", "float32", 1000, 1000, 8, bytes=4_000_000, seconds=[2e-3]),
+        Record("quanto", "qint8", "float32", 1000, 1000, 1, bytes=1_000_000, seconds=[4e-4]),
+        Record("quanto", "qint8", "float32", 1000, 1000, 8, error="no kernel"),
+    ]
+    limits = {"read_gbs": 10.0, "copy_gbs": 5.0, "computes": [{"dtype": "fp32", "gops": 100.0}]}
+    parts = [["linear", "stock", [asdict(record) for record in layers]]]
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps({"facts": "A machine.", "limits": limits, "parts": parts}))
+    model.main(["--json", str(file), "--chart", str(tmp_path / "chart.svg")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "A machine."
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:]]
+    assert rows[0] == ["float32", "quanto", "torch", "1000 us, 40%", "2000 us, 20%"]
+    assert rows[1][3:] == ["400 us, 0.40 [0.40-0.40], 25%", "no kernel"]
+    assert (tmp_path / "chart.svg").exists()
