@@ -99,7 +99,7 @@ def _share(record: Record) -> str:
 
 
 def elementwise(records: list[Record]) -> str:
-    """A line per kernel that moves memory."""
+    """A line per kernel that moves memory, if any was run."""
     header = ["threads", "1 GiB of bf16", "GB/s", "% of", "", "/ copy of 1 GiB"]
     lines = [
         [
@@ -113,4 +113,4 @@ def elementwise(records: list[Record]) -> str:
         for record in records
         if isinstance(record, Elementwise)
     ]
-    return table(header, lines)
+    return table(header, lines) if lines else ""

@@ -6,7 +6,8 @@
 
 // Activations of 16 bits as 16-bit fixed-point numbers, whose unit is a power
 // of two for each group: two signed digits to the base 256, which multiply
-// codes as int8 activations do.
+// codes as int8 activations do. Groups are multiples of kDotGroup, so whole
+// vectors.
 
 namespace quanto::kernels {
 namespace {
@@ -27,8 +28,7 @@ inline bool find_unit(Load load_at, int64_t offset, int64_t count,
   Vec largest = zero();
   Vec seen = zero();
   for (int64_t i = 0; i < count; i += kLanes) {
-    const auto part = static_cast<int>(smaller(kLanes, count - i));
-    const Vec x = load_at(offset + i, part);
+    const Vec x = load_at(offset + i, kLanes);
     largest = max(largest, abs(x));
     seen = fma(x, zero(), seen);  // NaN of what is not finite
   }
@@ -56,18 +56,12 @@ inline float store_fixed(Load load_at, int64_t offset, int64_t count,
   auto* low = reinterpret_cast<uint8_t*>(out);
   IVec sum = ibroadcast(0);
   for (int64_t i = 0; i < count; i += kLanes) {
-    const auto part = static_cast<int>(smaller(kLanes, count - i));
-    const IVec x = to_int(mul(load_at(offset + i, part), per_unit));
+    const IVec x = to_int(mul(load_at(offset + i, kLanes), per_unit));
     // The lower byte is a digit from -128 to 127: what it leaves is rounded.
     const IVec upper = shift_right(iadd(x, ibroadcast(128)), 8);
     sum = iadd(sum, x);
-    if (part == kLanes) {
-      store_u8(low + i, x);
-      store_u8(low + stride + i, upper);
-    } else {
-      store_u8_tail(low + i, x, part);
-      store_u8_tail(low + stride + i, upper, part);
-    }
+    store_u8(low + i, x);
+    store_u8(low + stride + i, upper);
   }
   return reduce_add(to_float(sum)) * unit;
 }
@@ -92,14 +86,14 @@ inline bool fixed_input(const LinearProblem& problem, const LinearArgs& args,
                    static_cast<size_t>(2 * floats) * sizeof(float));
   bool fits = true;
   with_input_loader(problem, args, [&](auto load_at) {
-    for (int64_t m = 0; m < problem.m && fits; ++m) {
+    for (int64_t m = 0; m < problem.m; ++m) {
       int8_t* row = x + m * kFixedDigits * stride;
-      for (int64_t g = 0; g < groups && fits; ++g) {
+      for (int64_t g = 0; g < groups; ++g) {
         const int64_t at = g * problem.group_size;
         const int64_t offset = m * problem.k + at;
         float& unit = units[m * padded_groups + g];
         fits = find_unit(load_at, offset, problem.group_size, &unit);
-        if (!fits) break;
+        if (!fits) return;
         sums[m * padded_groups + g] = store_fixed(
             load_at, offset, problem.group_size, unit, stride, row + at);
       }

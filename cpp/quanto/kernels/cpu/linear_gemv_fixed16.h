@@ -5,9 +5,10 @@
 #include "quanto/kernels/cpu/linear_gemv_int8.h"
 
 // "gemv_fixed16": one or two rows of float16 or bfloat16 activations by 4- or
-// 2-bit weights, as integers of linear_fixed16.h. An element is rounded by at
-// most 2^-15 of the largest of its group: none of bfloat16 above 2^-8 of it is,
-// and none of float16 above 2^-5. What has no such number runs by "gemv".
+// 2-bit weights, as integers of linear_fixed16.h. An element is rounded by less
+// than 1 / 32639 of the largest of its group: none of bfloat16 from 2^-7 of it
+// on is, and none of float16 from 2^-4 on. What has no such number runs by
+// "gemv".
 
 namespace quanto::kernels {
 namespace {

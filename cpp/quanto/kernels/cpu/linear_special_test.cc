@@ -180,7 +180,7 @@ TEST(LinearSpecialTest, OutliersCostTheirOwnGroup) {
   }
 }
 
-/// bfloat16 down to 2^-8 of the largest: no variant rounds any.
+/// bfloat16 down to 2^-7 of the largest: no variant rounds any.
 TEST(LinearSpecialTest, ElementsNearTheLargestAreExact) {
   for (const QTypeId type : {QTypeId::kQInt2, QTypeId::kQInt4}) {
     Weight weight = weight_of(type);
