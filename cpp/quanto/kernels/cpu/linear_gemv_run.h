@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_gemv_scales.h"
+#include "quanto/kernels/cpu/linear_gemv_fields.h"
 
 // Up to four rows of activations by weights whose rows of bytes are whole; and
 // "gemv", which does it in fp32.
@@ -126,6 +126,23 @@ struct FloatPlanes {
   const float* x;
 };
 
+/// The same of one row.
+template <int kBits>
+struct FieldPlanes {
+  static constexpr int kPlanes = 8 / kBits;
+  static constexpr bool kHasUnits = false;
+  static constexpr int kM = 1;
+  static constexpr int rows(int m) { return gemv_rows(kPlanes, m); }
+
+  template <int kRows, int kCount>
+  void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
+           int64_t row, int64_t /*m0*/, float* sums) const {
+    dot_fields<kBits, kRows>(data, k, scales, row, input, sums);
+  }
+
+  FieldInput input;
+};
+
 template <DType kStorage>
 void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
                 Executor& executor) {
@@ -168,11 +185,15 @@ void gemv_group_rows(const LinearProblem& problem, const LinearArgs& args,
 template <int kBits>
 void gemv_packed(const LinearProblem& problem, const LinearArgs& args,
                  Executor& executor) {
-  if (problem.n % (8 / kBits) == 0) {
+  FieldInput fields;
+  if (problem.n % (8 / kBits) != 0) {
+    gemv_group_rows<kBits>(problem, args, executor);
+  } else if (problem.m == 1 &&
+             field_input<kBits>(problem, args, executor, &fields)) {
+    run_planes(problem, args, executor, FieldPlanes<kBits>{fields});
+  } else {
     run_planes(problem, args, executor,
                FloatPlanes<kBits>{float_input(problem, args, executor)});
-  } else {
-    gemv_group_rows<kBits>(problem, args, executor);
   }
 }
 
