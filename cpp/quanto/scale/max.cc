@@ -16,20 +16,31 @@ namespace {
 /// Groups below which another thread does not pay.
 constexpr int64_t kGrain = 4096;
 
-}  // namespace
+/// The smallest and the largest element of each group.
+struct Ranges {
+  std::vector<float> low;
+  std::vector<float> high;
+};
 
-void range_scale(const char* op, const void* base, DType dtype,
-                 GroupLayout layout, int bits, void* scale, void* shift,
-                 Executor& executor) {
-  const auto rows = static_cast<size_t>(layout.rows());
-  std::vector<float> smallest(rows), largest(rows);
-  if (layout.numel() > 0) {
-    kernels::kernels().min_max(base, dtype, layout, smallest.data(),
-                               largest.data(), executor);
+/// The width of a range, as a number of the type.
+template <DType kDType>
+float width(float low, float high) {
+  return rounded(kDType, high - low);
+}
+
+template <DType kDType>
+bool widths_are_finite(const Ranges& ranges) {
+  bool finite = true;
+  for (size_t i = 0; i < ranges.low.size(); ++i) {
+    finite &= std::isfinite(width<kDType>(ranges.low[i], ranges.high[i]));
   }
-  const auto codes = static_cast<float>((1 << bits) - 1);
-  for (size_t i = 0; i < rows; ++i) {
-    const float low = smallest[i], high = largest[i];
+  return finite;
+}
+
+/// Says what is wrong with the first range whose width is not finite.
+void check_ranges(const char* op, DType dtype, const Ranges& ranges) {
+  for (size_t i = 0; i < ranges.low.size(); ++i) {
+    const float low = ranges.low[i], high = ranges.high[i];
     check_value(std::isfinite(low) && std::isfinite(high),
                 "{}: expected finite values, got {}", op,
                 std::isfinite(low) ? high : low);
@@ -37,14 +48,47 @@ void range_scale(const char* op, const void* base, DType dtype,
                 "{}: expected a range that {} can hold, got {} to {}", op,
                 name_of(dtype), low, high);
   }
-  executor.parallel_for(layout.rows(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float low = smallest[static_cast<size_t>(i)];
-      const float high = largest[static_cast<size_t>(i)];
-      store(scale, dtype, i, rounded(dtype, high - low) / codes);
-      store(shift, dtype, i, -low);
-    }
-  });
+}
+
+template <DType kDType>
+void store_scales(const char* op, const Ranges& ranges, float codes,
+                  void* scale, void* shift, Executor& executor) {
+  if (!widths_are_finite<kDType>(ranges)) check_ranges(op, kDType, ranges);
+  executor.parallel_for(
+      static_cast<int64_t>(ranges.low.size()), kGrain,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const float low = ranges.low[static_cast<size_t>(i)];
+          const float high = ranges.high[static_cast<size_t>(i)];
+          store(scale, kDType, i, width<kDType>(low, high) / codes);
+          store(shift, kDType, i, -low);
+        }
+      });
+}
+
+}  // namespace
+
+void range_scale(const char* op, const void* base, DType dtype,
+                 GroupLayout layout, int bits, void* scale, void* shift,
+                 Executor& executor) {
+  const auto rows = static_cast<size_t>(layout.rows());
+  Ranges ranges = {std::vector<float>(rows), std::vector<float>(rows)};
+  if (layout.numel() > 0) {
+    kernels::kernels().min_max(base, dtype, layout, ranges.low.data(),
+                               ranges.high.data(), executor);
+  }
+  const auto codes = static_cast<float>((1 << bits) - 1);
+  const auto store_as = [&](auto store_all) {
+    store_all(op, ranges, codes, scale, shift, executor);
+  };
+  switch (dtype) {
+    case DType::kFloat16:
+      return store_as(store_scales<DType::kFloat16>);
+    case DType::kBFloat16:
+      return store_as(store_scales<DType::kBFloat16>);
+    default:
+      return store_as(store_scales<DType::kFloat32>);
+  }
 }
 
 void max(const void* base, DType dtype, GroupLayout layout, int bits,
