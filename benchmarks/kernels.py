@@ -41,7 +41,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     add("--only", default="", help="a regular expression of cases: linear/bf16/int4.*/m1/cold/t2")
     add("--threads", nargs="+", type=int, default=sorted({1, cpus}))
     add("--repetitions", type=int, default=5)
-    add("--seconds", type=float, default=0.05, help="of each repetition, at least")
+    add("--seconds", type=float, default=0.1, help="of each repetition, at least")
     add("--json", type=Path, help="results of an earlier run, to print again")
     add("--output", type=Path, default=Path("build/bench-kernels.json"))
     add("--chart", type=Path, default=Path("build/bench-kernels.svg"))

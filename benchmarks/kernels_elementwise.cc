@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels_machine.h"
+#include "kernels_turns.h"
 #include "quanto/core/packing.h"
 #include "quanto/formats/weight.h"
 #include "quanto/kernels/cpu/dispatch.h"
@@ -66,22 +67,22 @@ void run(benchmark::State& state, const Case& what, Machine& machine) {
   const KernelTable& table = kernels::kernels();
   const bool reads = what.written < what.read / 8;
   memory();
-  Limit copy([&] { return machine.copy_gbs(); });
-  Limit read([&] { return reads ? machine.read_gbs() : 0; });
-  const Stopwatch watch;
-  for (auto _ : state) what.work(table, machine.executor());
-  const double seconds =
-      watch.seconds() / static_cast<double>(state.iterations());
-  copy.again();
-  read.again();
-  const double limit = std::max(read.value(), 2 * copy.value());
+  Samples copy;
+  Samples read;
+  const double seconds = time_in_turns(
+      state, [&] { what.work(table, machine.executor()); },
+      [&] {
+        copy.add(machine.copy_gbs());
+        read.add(reads ? machine.read_gbs() : 0);
+      });
+  const double limit = std::max(read.median(), 2 * copy.median());
   const double rate =
       1e-9 * static_cast<double>(what.read + what.written) / seconds;
   state.counters["GB/s"] = Counter(rate);
   state.counters["limit_GB/s"] = Counter(limit);
   state.counters["%limit"] = Counter(100 * rate / limit);
   state.counters["over_copy"] =
-      Counter(seconds * copy.value() / (1e-9 * static_cast<double>(kInput)));
+      Counter(seconds * copy.median() / (1e-9 * static_cast<double>(kInput)));
   state.SetLabel(fmt::format("{}, {}", table.isa, reads ? "read" : "copy"));
 }
 
@@ -180,7 +181,7 @@ void register_elementwise(int threads) {
       benchmark::RegisterBenchmark(name.c_str(), [what, threads](
                                                      benchmark::State& state) {
         run(state, what, machine(threads));
-      })->UseRealTime();
+      })->UseManualTime();
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels_machine.h"
+#include "kernels_turns.h"
 #include "quanto/core/packing.h"
 #include "quanto/kernels/cpu/dispatch.h"
 
@@ -149,24 +150,25 @@ void run(benchmark::State& state, const LinearProblem& problem,
       best_compute(isa, problem.input, problem.weight);
   Calls calls(problem, place.rotates());
   const bool limited = compute != nullptr && place.read_gbs != nullptr;
-  Limit read([&] { return limited ? (machine.*place.read_gbs)() : 0; });
-  Limit gops([&] { return limited ? machine.gops(*compute) : 0; });
-  const Stopwatch watch;
-  for (auto _ : state) calls.next(machine.executor());
-  const double seconds =
-      watch.seconds() / static_cast<double>(state.iterations());
-  read.again();
-  gops.again();
+  Samples read;
+  Samples gops;
+  const double seconds = time_in_turns(
+      state, [&] { calls.next(machine.executor()); },
+      [&] {
+        if (!limited) return;
+        read.add((machine.*place.read_gbs)());
+        gops.add(machine.gops(*compute));
+      });
   auto& counters = state.counters;
   counters["us"] = Counter(1e6 * seconds);
   counters["GB/s"] = Counter(calls.gigabytes() / seconds);
   counters["GOP/s"] = Counter(calls.gigaoperations() / seconds);
   std::string label = fmt::format("{} {}", isa, calls.variant());
   if (limited) {
-    counters["limit_GB/s"] = Counter(read.value());
-    counters["limit_GOP/s"] = Counter(gops.value());
-    const double reading = calls.gigabytes() / read.value();
-    const double computing = calls.gigaoperations() / gops.value();
+    counters["limit_GB/s"] = Counter(read.median());
+    counters["limit_GOP/s"] = Counter(gops.median());
+    const double reading = calls.gigabytes() / read.median();
+    const double computing = calls.gigaoperations() / gops.median();
     counters["%limit"] = Counter(100 * std::max(reading, computing) / seconds);
     label += fmt::format(
         ", {}", reading > computing ? place.source : compute->instruction);
@@ -182,7 +184,7 @@ void add(const InputKind& input, const WeightKind& weight, int64_t rows,
   benchmark::RegisterBenchmark(name.c_str(), [problem, place, threads](
                                                  benchmark::State& state) {
     run(state, problem, place, machine(threads));
-  })->UseRealTime();
+  })->UseManualTime();
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <map>
 #include <string_view>
@@ -56,36 +54,6 @@ class Machine {
 
 /// The one with that many threads.
 Machine& machine(int threads);
-
-/// A limit from measurements on both sides of what is held against it: the best
-/// of them.
-template <typename Measure>
-class Limit {
- public:
-  explicit Limit(Measure measure) : measure_(measure) { again(); }
-  void again() {
-    constexpr int kRuns = 3;
-    for (int i = 0; i < kRuns; ++i) best_ = std::max(best_, measure_());
-  }
-  [[nodiscard]] double value() const { return best_; }
-
- private:
-  Measure measure_;
-  double best_ = 0;
-};
-
-/// Seconds since it was made.
-class Stopwatch {
- public:
-  [[nodiscard]] double seconds() const {
-    const std::chrono::duration<double> passed = Clock::now() - start_;
-    return passed.count();
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_ = Clock::now();
-};
 
 void register_linear(int threads);
 void register_elementwise(int threads);

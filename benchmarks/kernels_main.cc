@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The kernels held against the limits of the machine, which are measured on
-// both sides of each repetition:
+// The kernels held against the limits of the machine, measured in turns with
+// them:
 //   quanto_kernels_bench [--threads=1,2] [options of Google Benchmark]
 // The kernels are those in use: QUANTO_FORCE_ISA names others.
 

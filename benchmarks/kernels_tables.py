@@ -28,9 +28,9 @@ def facts(context: dict[str, Any], limits: dict[str, Any], command: str) -> str:
             f"{limits['copy_gbs']:.1f} GB/s; 10^9 operations/s: {computes}.",
             f"K = N = 4096. Weights rotate through {context['cold_mib']} MiB; in cache: one whose "
             f"codes are {context['warm_kib']} KiB, half of a core's second cache (L2). "
-            "Median [lowest-highest] of the repetitions, each with its limits measured before and "
-            "after it: the larger of the times that memory (or L2) and the best instruction allow, "
-            "over the time that it took.",
+            "Median [lowest-highest] of the repetitions, in each of which calls and measurements "
+            "of the limits took turns: the larger of the times that memory (or L2) and the best "
+            "instruction allowed, over the time of a call, medians of all three.",
         ]
     )
 

@@ -13,8 +13,8 @@ from benchmarks.kernels_record import Elementwise, Linear, parse
 
 def run(name: str, label: str, family: int, **counters: float) -> dict[str, Any]:
     return {
-        "name": f"{name}/real_time",
-        "run_name": f"{name}/real_time",
+        "name": f"{name}/manual_time",
+        "run_name": f"{name}/manual_time",
         "run_type": "iteration",
         "family_index": family,
         "label": label,
