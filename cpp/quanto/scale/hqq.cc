@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numbers>
 #include <numeric>
 #include <vector>
@@ -46,6 +47,9 @@ struct Shrinkage {
         // |e| = |e|^(p - 1) / beta, less a thousand times what power() may err.
         nothing_below(0.999F *
                       std::pow(inverse_beta, 1.0F / (2.0F - lp_norm))) {}
+
+  /// Takes no powers: for shifts that no iteration will ask for.
+  void rest() { nothing_below = std::numeric_limits<float>::infinity(); }
 };
 
 #if defined(__x86_64__)
@@ -110,58 +114,114 @@ QUANTO_INLINE void settle(Sums& sums) {
   sums.recent = Floats{};
 }
 
-QUANTO_INLINE double total(const Doubles& parts) {
-  double sum = 0.0;
-  for (size_t i = 0; i < kLanes / 2; ++i)
-    sum += parts[i] + parts[i + kLanes / 2];
-  return sum;
+/// Lane i ^ kBy in the place of lane i.
+template <int kBy, typename Vector>
+QUANTO_INLINE Vector swapped(Vector v) {
+  return __builtin_shufflevector(v, v, 0 ^ kBy, 1 ^ kBy, 2 ^ kBy, 3 ^ kBy,
+                                 4 ^ kBy, 5 ^ kBy, 6 ^ kBy, 7 ^ kBy, 8 ^ kBy,
+                                 9 ^ kBy, 10 ^ kBy, 11 ^ kBy, 12 ^ kBy,
+                                 13 ^ kBy, 14 ^ kBy, 15 ^ kBy);
+}
+
+QUANTO_INLINE double total(Doubles parts) {
+  parts += swapped<8>(parts);
+  parts += swapped<4>(parts);
+  parts += swapped<2>(parts);
+  parts += swapped<1>(parts);
+  return parts[0];
+}
+
+QUANTO_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+QUANTO_INLINE float largest_lane(Floats v) {
+  v = larger(v, swapped<8>(v));
+  v = larger(v, swapped<4>(v));
+  v = larger(v, swapped<2>(v));
+  v = larger(v, swapped<1>(v));
+  return v[0];
 }
 
 /// One group row, its elements and codes one after the other.
 struct Row {
   const unsigned char* base;
-  DType dtype;
   const uint8_t* codes;
   size_t width;
   float step;
   float offset;
 };
 
-/// The kLanes elements at `base`, finite ones.
-QUANTO_INLINE Floats elements(const unsigned char* base, DType dtype) {
-  if (dtype == DType::kFloat32) {
-    Floats values;
-    std::memcpy(&values, base, sizeof(values));
-    return values;
+/// Vectors of elements that are loaded at a time, and what they hold: as many
+/// codes as a vector has bytes.
+constexpr size_t kVectors = 4;
+constexpr size_t kBlock = kVectors * kLanes;
+
+/// Elements or codes; kBlock of them.
+struct Block {
+  Floats part[kVectors];
+};
+
+/// Which of them lane 0 of part p is, and how far apart those of neighbouring
+/// lanes are: 16-bit elements take the order in which words of four bytes hold
+/// codes, which costs no shuffles of bytes.
+template <DType kDType>
+struct Order {
+  static constexpr bool kWords = kDType != DType::kFloat32;
+  static constexpr size_t first(size_t part) {
+    return kWords ? part : part * kLanes;
   }
-  Words words;
-  std::memcpy(&words, base, sizeof(words));
-  const Ints bits = __builtin_convertvector(words, Ints);
-  if (dtype == DType::kBFloat16) return std::bit_cast<Floats>(bits << 16);
+  static constexpr size_t kStep = kWords ? kVectors : 1;
+};
+
+/// fp16 or bf16 numbers, finite ones, in the lower halves of lanes.
+template <DType kDType>
+QUANTO_INLINE Floats from_halves(Ints bits) {
+  if constexpr (kDType == DType::kBFloat16) {
+    return std::bit_cast<Floats>(bits << 16);
+  }
   // As the bits of an fp32 number it is too small by the difference of the
   // exponents' biases, subnormal ones too.
   const Ints wide = (bits & 0x7fff) << 13 | (bits & 0x8000) << 16;
   return std::bit_cast<Floats>(wide) * 0x1p112F;
 }
 
-/// The elements from `i` on and their codes, `count` of them; then zeros.
-QUANTO_INLINE void load_vectors(const Row& row, size_t i, size_t count,
-                                Floats& w, Floats& q) {
-  const auto size = static_cast<size_t>(size_of(row.dtype));
-  const unsigned char* base = row.base + i * size;
-  Bytes codes{};
-  if (count == kLanes) {
-    std::memcpy(&codes, row.codes + i, kLanes);
-    w = elements(base, row.dtype);
+template <DType kDType>
+QUANTO_INLINE void load_elements(const unsigned char* base, Block& w) {
+  if constexpr (kDType == DType::kFloat32) {
+    std::memcpy(&w, base, sizeof(w));
   } else {
-    std::array<unsigned char, sizeof(Floats)> padded{};
-    std::memcpy(padded.data(), base, count * size);
-    std::memcpy(&codes, row.codes + i, count);
-    w = elements(padded.data(), row.dtype);
+    Ints low, high;  // two elements in a lane
+    std::memcpy(&low, base, sizeof(low));
+    std::memcpy(&high, base + sizeof(low), sizeof(high));
+    const Ints even = __builtin_shufflevector(
+        low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const Ints odd = __builtin_shufflevector(
+        low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    w.part[0] = from_halves<kDType>(even & 0xffff);
+    w.part[1] = from_halves<kDType>(even >> 16 & 0xffff);
+    w.part[2] = from_halves<kDType>(odd & 0xffff);
+    w.part[3] = from_halves<kDType>(odd >> 16 & 0xffff);
   }
-  // Bytes that become 32 bits in one step go one by one in GCC 12.
-  const Words wide = __builtin_convertvector(codes, Words);
-  q = __builtin_convertvector(__builtin_convertvector(wide, Ints), Floats);
+}
+
+template <DType kDType>
+QUANTO_INLINE void load_codes(const uint8_t* codes, Block& q) {
+  if constexpr (Order<kDType>::kWords) {
+    Ints words;
+    std::memcpy(&words, codes, sizeof(words));
+    for (size_t p = 0; p < kVectors; ++p) {
+      const Ints code = words >> (8 * static_cast<int32_t>(p)) & 0xff;
+      q.part[p] = __builtin_convertvector(code, Floats);
+    }
+  } else {
+    for (size_t p = 0; p < kVectors; ++p) {
+      Bytes bytes;
+      std::memcpy(&bytes, codes + p * kLanes, sizeof(bytes));
+      // Bytes that become 32 bits in one step go one by one in GCC 12.
+      const Words words = __builtin_convertvector(bytes, Words);
+      q.part[p] =
+          __builtin_convertvector(__builtin_convertvector(words, Ints), Floats);
+    }
+  }
 }
 
 /// What is left of errors of these magnitudes, with the signs of `e`.
@@ -179,42 +239,101 @@ struct Refined {
   float largest = 0.0F;  ///< |e|
 };
 
+/// The same in lanes.
+struct Refining {
+  Sums error;
+  Sums shift;
+  Floats largest{};
+};
+
+/// kLanes elements w with codes q, of which those count that are `inside`; all
+/// if it is null.
+QUANTO_INLINE void refine_lanes(const Row& row, Floats w, Floats q,
+                                const Ints* inside, const Shrinkage* shrinkage,
+                                Refining& to) {
+  const Floats scaled = row.step * q;
+  const Floats e = w - (scaled - row.offset);
+  auto magnitude = std::bit_cast<Floats>(std::bit_cast<Ints>(e) & 0x7fffffff);
+  if (shrinkage != nullptr) w -= shrunk(*shrinkage, magnitude, e);
+  Floats exact = scaled - w;
+  if (inside != nullptr) {
+    magnitude = *inside ? magnitude : Floats{};
+    exact = *inside ? exact : Floats{};
+  }
+  to.largest = larger(magnitude, to.largest);
+  to.error.recent += magnitude;
+  to.shift.recent += exact;
+}
+
+/// The first `count` of the kBlock elements at `base` with their codes.
+template <DType kDType>
+QUANTO_INLINE void refine_block(const Row& row, const unsigned char* base,
+                                const uint8_t* codes, size_t count,
+                                const Shrinkage* shrinkage, Refining& to) {
+  using Place = Order<kDType>;
+  constexpr Ints kLaneIds = {0, 1, 2,  3,  4,  5,  6,  7,
+                             8, 9, 10, 11, 12, 13, 14, 15};
+  Block w, q;
+  load_elements<kDType>(base, w);
+  load_codes<kDType>(codes, q);
+  for (size_t p = 0; p < kVectors; ++p) {
+    if (count == kBlock) {
+      refine_lanes(row, w.part[p], q.part[p], nullptr, shrinkage, to);
+    } else {
+      const Ints index = kLaneIds * static_cast<int32_t>(Place::kStep) +
+                         static_cast<int32_t>(Place::first(p));
+      const Ints inside = index < static_cast<int32_t>(count);
+      refine_lanes(row, w.part[p], q.part[p], &inside, shrinkage, to);
+    }
+  }
+}
+
 /// A row's errors e under its shift, `offset`, and the shifts that would make
 /// each element exact once its shrunk error is taken out of the weight:
 /// step * q - (w - shrunk). With `shrinkage` null all errors shrink to 0.
-QUANTO_CLONES Refined refine(const Row& row, const Shrinkage* shrinkage) {
-  constexpr size_t kRecent = 8 * kLanes;
-  constexpr Ints kLaneIds = {0, 1, 2,  3,  4,  5,  6,  7,
-                             8, 9, 10, 11, 12, 13, 14, 15};
-  Sums error, shift;
-  Floats largest{};
-  for (size_t i = 0; i < row.width; i += kLanes) {
-    const size_t count = std::min(kLanes, row.width - i);
-    Floats w, q;
-    load_vectors(row, i, count, w, q);
-    const Floats scaled = row.step * q;
-    const Floats e = w - (scaled - row.offset);
-    Floats magnitude = e < 0.0F ? -e : e;
-    if (shrinkage != nullptr) w -= shrunk(*shrinkage, magnitude, e);
-    Floats exact = scaled - w;
-    if (count < kLanes) {
-      const Ints inside = kLaneIds < static_cast<int32_t>(count);
-      magnitude = inside ? magnitude : Floats{};
-      exact = inside ? exact : Floats{};
+template <DType kDType>
+QUANTO_INLINE Refined refine_row(const Row& row, const Shrinkage* shrinkage) {
+  constexpr size_t kSize = kDType == DType::kFloat32 ? 4 : 2;
+  constexpr size_t kRecent = 2 * kBlock;
+  Refining to;
+  size_t i = 0;
+  for (; i + kBlock <= row.width; i += kBlock) {
+    if (i != 0 && i % kRecent == 0) {
+      settle(to.error);
+      settle(to.shift);
     }
-    largest = magnitude > largest ? magnitude : largest;
-    error.recent += magnitude;
-    shift.recent += exact;
-    if ((i + kLanes) % kRecent == 0 || i + kLanes >= row.width) {
-      settle(error);
-      settle(shift);
-    }
+    refine_block<kDType>(row, row.base + i * kSize, row.codes + i, kBlock,
+                         shrinkage, to);
   }
-  Refined refined{total(error.parts), total(shift.parts)};
-  for (size_t i = 0; i < kLanes; ++i) {
-    refined.largest = std::max(refined.largest, largest[i]);
+  if (const size_t count = row.width - i; count != 0) {
+    std::array<unsigned char, kBlock * kSize> base{};
+    std::array<uint8_t, kBlock> codes{};
+    std::memcpy(base.data(), row.base + i * kSize, count * kSize);
+    std::memcpy(codes.data(), row.codes + i, count);
+    refine_block<kDType>(row, base.data(), codes.data(), count, shrinkage, to);
   }
-  return refined;
+  settle(to.error);
+  settle(to.shift);
+  return {total(to.error.parts), total(to.shift.parts),
+          largest_lane(to.largest)};
+}
+
+QUANTO_CLONES Refined refine_fp32(const Row& row, const Shrinkage* shrinkage) {
+  return refine_row<DType::kFloat32>(row, shrinkage);
+}
+QUANTO_CLONES Refined refine_fp16(const Row& row, const Shrinkage* shrinkage) {
+  return refine_row<DType::kFloat16>(row, shrinkage);
+}
+QUANTO_CLONES Refined refine_bf16(const Row& row, const Shrinkage* shrinkage) {
+  return refine_row<DType::kBFloat16>(row, shrinkage);
+}
+
+using Refine = Refined (*)(const Row& row, const Shrinkage* shrinkage);
+
+Refine refine_of(DType dtype) {
+  return dtype == DType::kFloat32   ? refine_fp32
+         : dtype == DType::kFloat16 ? refine_fp16
+                                    : refine_bf16;
 }
 
 /// Refines group rows whose elements and codes are given: their errors, and the
@@ -225,12 +344,11 @@ void refine_rows(Search& search, int64_t first, int64_t count,
                  const Shrinkage& shrinkage) {
   const int64_t width = search.layout.group_size;
   const int64_t size = size_of(search.dtype);
+  const Refine refine = refine_of(search.dtype);
   bool shrinks = false;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = first + i;
-    const Row elements{base + i * width * size,
-                       search.dtype,
-                       codes + i * width,
+    const Row elements{base + i * width * size, codes + i * width,
                        static_cast<size_t>(width),
                        load(search.scale, search.dtype, row),
                        load(search.shift.data(), search.dtype, row)};
@@ -287,7 +405,7 @@ void refine_range(Search& search, int64_t begin, int64_t end,
 }
 
 /// Quantizes with the current shift and returns the sum of absolute errors;
-/// next_shift is ready for the following iteration.
+/// next_shift is ready for the following iteration, if one comes.
 double evaluate(Search& search, const Shrinkage& shrinkage,
                 Executor& executor) {
   const int64_t grain =
@@ -321,11 +439,16 @@ void hqq(const void* base, DType dtype, GroupLayout layout, int bits,
   std::memcpy(search.shift.data(), shift, shift_bytes);
 
   float beta = options.beta;
-  double best = evaluate(search, {options.lp_norm, beta}, executor);
-  for (int i = 0; i < options.iterations; ++i) {
+  const auto evaluate_after = [&](int iterations) {
+    Shrinkage shrinkage(options.lp_norm, beta);
+    if (iterations == options.iterations) shrinkage.rest();
+    return evaluate(search, shrinkage, executor);
+  };
+  double best = evaluate_after(0);
+  for (int i = 1; i <= options.iterations; ++i) {
     search.shift.swap(search.next_shift);
     beta *= options.kappa;
-    const double error = evaluate(search, {options.lp_norm, beta}, executor);
+    const double error = evaluate_after(i);
     if (!(error < best)) break;
     best = error;
     std::memcpy(shift, search.shift.data(), shift_bytes);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "quanto/kernels/cpu/dispatch.h"
 #include "quanto/scale/max.h"
@@ -83,6 +84,45 @@ TEST_P(HqqTest, NoIterationsAreMax) {
   max(base.data(), GetParam(), layout, 4, scale.data(), shift.data(), executor);
   EXPECT_EQ(result.scale.bytes(), scale.bytes());
   EXPECT_EQ(result.shift.bytes(), shift.bytes());
+}
+
+/// Errors so small that all shrink to 0: the next shift is the mean of those
+/// that would make each element exact.
+TEST_P(HqqTest, OneIterationTakesTheMeanShiftWhateverTheWidth) {
+  SerialExecutor executor;
+  HqqOptions options;
+  options.iterations = 1;
+  for (const int64_t width : {16, 63, 64, 77, 80, 128, 195, 256}) {
+    const GroupLayout layout{false, 12, 1, width};
+    TestTensor base = random_tensor(GetParam(), layout.numel(), 7);
+    for (int64_t i = 0; i < layout.numel(); ++i) {
+      base.set(i, 0.02F * static_cast<float>(base.get(i)));
+    }
+    Result first{TestTensor(GetParam(), layout.rows()),
+                 TestTensor(GetParam(), layout.rows())};
+    max(base.data(), GetParam(), layout, 4, first.scale.data(),
+        first.shift.data(), executor);
+    std::vector<uint8_t> codes(static_cast<size_t>(layout.numel()));
+    kernels::kernels().quantize_affine(
+        base.data(), GetParam(), layout, 4, first.scale.data(),
+        first.shift.data(), kernels::ShiftKind::kFloat, codes.data(), executor);
+    const Result next = search(base, layout, 4, options, executor);
+    const double ulp = GetParam() == DType::kBFloat16  ? 0x1p-7
+                       : GetParam() == DType::kFloat16 ? 0x1p-10
+                                                       : 0x1p-20;
+    ASSERT_NE(next.shift.bytes(), first.shift.bytes()) << width;
+    for (int64_t row = 0; row < layout.rows(); ++row) {
+      double sum = 0.0;
+      for (int64_t i = 0; i < width; ++i) {
+        const double code =
+            codes[static_cast<size_t>(layout.code_index(row, i))];
+        sum +=
+            first.scale.get(row) * code - base.get(layout.base_index(row, i));
+      }
+      const double mean = sum / static_cast<double>(width);
+      EXPECT_NEAR(next.shift.get(row), mean, ulp * mean) << width;
+    }
+  }
 }
 
 TEST_P(HqqTest, TheNumberOfThreadsDoesNotMatter) {
