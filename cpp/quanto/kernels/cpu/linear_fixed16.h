@@ -15,9 +15,6 @@ namespace {
 constexpr int kFixedDigits = 2;
 /// The largest number of two digits from -128 to 127.
 constexpr float kMostFixed = 127 * 257;
-/// Units of groups with a largest element in [2^-60, 2^60] stay far from the
-/// ends of fp32, whatever the scales.
-constexpr int kMostFixedExponent = 60;
 
 /// The smallest power of two in which the largest of `count` elements from
 /// `offset` on is at most kMostFixed. Returns false where one is not finite or
@@ -25,21 +22,14 @@ constexpr int kMostFixedExponent = 60;
 template <typename Load>
 inline bool find_unit(Load load_at, int64_t offset, int64_t count,
                       float* unit) {
-  Vec largest = zero();
-  Vec seen = zero();
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const Vec x = load_at(offset + i, kLanes);
-    largest = max(largest, abs(x));
-    seen = fma(x, zero(), seen);  // NaN of what is not finite
-  }
-  if (any_nan(seen)) return false;
-  const float most = reduce_max(largest);
+  float most;
+  if (!find_largest(load_at, offset, count, &most)) return false;
   *unit = 1.0F;
   if (most == 0.0F) return true;
   // 2^(exponent - 1) <= most < 2^exponent
   const int exponent =
       static_cast<int>(__builtin_bit_cast(uint32_t, most) >> 23) - 126;
-  if (exponent < -kMostFixedExponent || exponent > kMostFixedExponent) {
+  if (exponent < -kMostExponent || exponent > kMostExponent) {
     return false;
   }
   *unit = power_of_two(exponent - 15);

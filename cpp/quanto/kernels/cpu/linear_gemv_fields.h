@@ -129,25 +129,14 @@ QUANTO_NOINLINE void dot_fields(const uint8_t* data, int64_t k,
   }
 }
 
-/// Elements with a largest in this range stay far from the ends of fp32,
-/// whatever the scales.
-constexpr float kLeastFieldInput = 0x1p-60F;
-constexpr float kMostFieldInput = 0x1p60F;
-
-/// Whether all of `count` elements are finite, and the largest is 0 or in
-/// range.
+/// Whether all of `count` elements are finite, and the largest is 0 or far from
+/// the ends of fp32.
 template <typename Load>
 inline bool fits_fields(Load load_at, int64_t count) {
-  Vec largest = zero();
-  Vec seen = zero();
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const Vec x = load_at(i, static_cast<int>(smaller(kLanes, count - i)));
-    largest = max(largest, abs(x));
-    seen = fma(x, zero(), seen);  // NaN of what is not finite
-  }
-  const float most = reduce_max(largest);
-  return !any_nan(seen) && (most == 0.0F || (most >= kLeastFieldInput &&
-                                             most <= kMostFieldInput));
+  constexpr float kMost = power_of_two(kMostExponent);
+  float most;
+  return find_largest(load_at, 0, count, &most) &&
+         (most == 0.0F || (most >= 1 / kMost && most <= kMost));
 }
 
 /// kVecBytes elements in the order of words.

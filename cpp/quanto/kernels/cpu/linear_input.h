@@ -218,6 +218,27 @@ inline void write_outputs(const LinearProblem& problem, const LinearArgs& args,
   }
 }
 
+/// A row or group whose largest element is in [2^-60, 2^60] stays far from the
+/// ends of fp32, whatever is done to it and whatever the scales.
+constexpr int kMostExponent = 60;
+
+/// The largest magnitude of `count` elements of what `load_at` loads, from
+/// `offset` on. Returns false where one is not finite.
+template <typename Load>
+inline bool find_largest(Load load_at, int64_t offset, int64_t count,
+                         float* most) {
+  Vec largest = zero();
+  Vec seen = zero();
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const Vec x =
+        load_at(offset + i, static_cast<int>(smaller(kLanes, count - i)));
+    largest = max(largest, abs(x));
+    seen = fma(x, zero(), seen);  // NaN of what is not finite
+  }
+  *most = reduce_max(largest);
+  return !any_nan(seen);
+}
+
 inline bool all_finite(const float* sums, int64_t count) {
   // Of a number that is not finite, it leaves NaN.
   Vec seen = zero();
