@@ -8,105 +8,78 @@
 #include <unistd.h>
 #endif
 
-// Each loop keeps twelve independent accumulators in registers: enough to cover
-// the latency of one instruction on every port that takes it.
+// Each loop keeps twelve independent sums in registers: enough to cover the
+// latency of one instruction on every port that takes it. The loops are written
+// in assembly because a compiler keeps one of several sums that begin alike and
+// take the same products, or moves them through memory: then the latency is
+// measured, or the moves.
 
 namespace quanto::limits {
 namespace {
 
 constexpr int kChains = 12;
 
-template <typename T>
-void keep(const T& value) {
-  asm volatile("" : : "m"(value) : "memory");
-}
+// Instructions are written one to a line.
+// clang-format off
+
+/// What `of` makes of the number of each sum.
+#define QUANTO_TWELVE(of)                                                 \
+  of("0") of("1") of("2") of("3") of("4") of("5") of("6") of("7") of("8") \
+  of("9") of("10") of("11")
+
+/// The registers of the sums (0 to 11), of a factor (12) and of a product (13).
+#define QUANTO_REGISTERS(letters)                                      \
+  letters "0", letters "1", letters "2", letters "3", letters "4",     \
+  letters "5", letters "6", letters "7", letters "8", letters "9",     \
+  letters "10", letters "11", letters "12", letters "13"
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx2,fma"))) void fma_avx2(int64_t count) {
-  __m256 sums[kChains] = {};
-  const __m256 a = _mm256_set1_ps(0.5F);
-  const __m256 b = _mm256_set1_ps(0.25F);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm256_fmadd_ps(sum, a, b);
-  }
-  for (const auto& sum : sums) keep(sum);
-}
+/// 0.5 as bf16, twice; as fp32 next to it.
+constexpr uint32_t kFactor = 0x3f003f00;
 
-/// The factors of each step are new to the compiler, which would otherwise
-/// multiply once and only add.
-__attribute__((target("avx2"))) void pairs_int16(int64_t count) {
-  __m256i sums[kChains] = {};
-  __m256i a = _mm256_set1_epi16(3);
-  const __m256i b = _mm256_set1_epi16(-5);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) {
-      asm volatile("" : "+x"(a));
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
-    }
+/// void name(count): `count` times `step` for each of the twelve sums.
+#define QUANTO_LOOP(name, step)                  \
+  void name(int64_t count) {                     \
+    asm volatile(                                \
+        "vpbroadcastd %1, %%ymm12\n\t"           \
+        QUANTO_TWELVE(QUANTO_ZERO)               \
+        "1:\n\t"                                 \
+        QUANTO_TWELVE(step)                      \
+        "dec %0\n\t"                             \
+        "jnz 1b\n\t"                             \
+        "vzeroupper"                             \
+        : "+r"(count)                            \
+        : "m"(kFactor)                           \
+        : "cc", QUANTO_REGISTERS("xmm"));        \
   }
-  for (const auto& sum : sums) keep(sum);
-}
+#define QUANTO_ZERO(n) "vpxor %%ymm" n ", %%ymm" n ", %%ymm" n "\n\t"
 
-__attribute__((target("avx2"))) void pairs_int8(int64_t count) {
-  __m256i sums[kChains] = {};
-  __m256i a = _mm256_set1_epi8(3);
-  const __m256i b = _mm256_set1_epi8(-5);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) {
-      asm volatile("" : "+x"(a));
-      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b));
-    }
-  }
-  for (const auto& sum : sums) keep(sum);
-}
+/// A product that adds: `op` of the factor and itself, to sum n.
+#define QUANTO_STEP(op, width, n) \
+  op " %%" width "12, %%" width "12, %%" width n "\n\t"
+#define QUANTO_FMA_YMM(n) QUANTO_STEP("vfmadd231ps", "ymm", n)
+#define QUANTO_FMA_ZMM(n) QUANTO_STEP("vfmadd231ps", "zmm", n)
+#define QUANTO_BF16_ZMM(n) QUANTO_STEP("vdpbf16ps", "zmm", n)
+#define QUANTO_INT8_YMM(n) QUANTO_STEP("%{vex%} vpdpbusd", "ymm", n)
+#define QUANTO_INT8_ZMM(n) QUANTO_STEP("vpdpbusd", "zmm", n)
 
-__attribute__((target("avx512f"))) void fma_avx512(int64_t count) {
-  __m512 sums[kChains] = {};
-  const __m512 a = _mm512_set1_ps(0.5F);
-  const __m512 b = _mm512_set1_ps(0.25F);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm512_fmadd_ps(sum, a, b);
-  }
-  for (const auto& sum : sums) keep(sum);
-}
+/// A product, and its addition.
+#define QUANTO_PRODUCT_AND_SUM(op, sum, n) \
+  op " %%ymm12, %%ymm12, %%ymm13\n\t"      \
+  sum " %%ymm13, %%ymm" n ", %%ymm" n "\n\t"
+#define QUANTO_PAIRS_INT16(n) QUANTO_PRODUCT_AND_SUM("vpmaddwd", "vpaddd", n)
+#define QUANTO_PAIRS_INT8(n) QUANTO_PRODUCT_AND_SUM("vpmaddubsw", "vpaddw", n)
 
-__attribute__((target("avx512f,avx512bf16"))) void dot_bf16(int64_t count) {
-  __m512 sums[kChains] = {};
-  const auto a = (__m512bh)_mm512_set1_epi16(0x3f00);
-  const auto b = (__m512bh)_mm512_set1_epi16(0x3e80);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm512_dpbf16_ps(sum, a, b);
-  }
-  for (const auto& sum : sums) keep(sum);
-}
+// clang-format on
 
-__attribute__((target("avxvnni"))) void dot_int8_narrow(int64_t count) {
-  __m256i sums[kChains] = {};
-  const __m256i a = _mm256_set1_epi8(3);
-  const __m256i b = _mm256_set1_epi8(-5);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, a, b);
-  }
-  for (const auto& sum : sums) keep(sum);
-}
-
-__attribute__((target("avx512f,avx512vnni"))) void dot_int8(int64_t count) {
-  __m512i sums[kChains] = {};
-  const __m512i a = _mm512_set1_epi8(3);
-  const __m512i b = _mm512_set1_epi8(-5);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
-  }
-  for (const auto& sum : sums) keep(sum);
-}
+QUANTO_LOOP(fma_avx2, QUANTO_FMA_YMM)
+QUANTO_LOOP(pairs_int16, QUANTO_PAIRS_INT16)
+QUANTO_LOOP(pairs_int8, QUANTO_PAIRS_INT8)
+QUANTO_LOOP(fma_avx512, QUANTO_FMA_ZMM)
+QUANTO_LOOP(dot_bf16, QUANTO_BF16_ZMM)
+QUANTO_LOOP(dot_int8_narrow, QUANTO_INT8_YMM)
+QUANTO_LOOP(dot_int8, QUANTO_INT8_ZMM)
 
 struct TileConfig {
   uint8_t palette = 1;
@@ -123,7 +96,8 @@ __attribute__((target("amx-tile"))) void configure_tiles() {
     config.row_bytes[i] = 64;
     config.rows[i] = 16;
   }
-  keep(config);  // gcc 12 takes the next line for a load of eight bytes
+  // gcc 12 takes the next line for a load of eight bytes.
+  asm volatile("" : : "m"(config) : "memory");
   _tile_loadconfig(&config);
   _tile_zero(0);
   _tile_zero(1);
@@ -176,17 +150,23 @@ bool request_tiles() {
 
 #else
 
+// clang-format off
+#define QUANTO_ZERO(n) "movi v" n ".4s, #0\n\t"
+#define QUANTO_FMLA(n) "fmla v" n ".4s, v12.4s, v12.4s\n\t"
+
 void multiply_add(int64_t count) {
-  using Vector = float __attribute__((vector_size(16)));
-  Vector sums[kChains] = {};
-  const Vector a = {0.5F, 0.5F, 0.5F, 0.5F};
-  const Vector b = {0.25F, 0.25F, 0.25F, 0.25F};
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = sum * a + b;
-  }
-  for (const auto& sum : sums) keep(sum);
+  asm volatile(
+      "fmov v12.4s, #0.5\n\t"
+      QUANTO_TWELVE(QUANTO_ZERO)
+      "1:\n\t"
+      QUANTO_TWELVE(QUANTO_FMLA)
+      "subs %0, %0, #1\n\t"
+      "b.ne 1b"
+      : "+r"(count)
+      :
+      : "cc", QUANTO_REGISTERS("v"));
 }
+// clang-format on
 
 #endif
 

@@ -114,8 +114,9 @@ Memory measure_memory(size_t bytes, int threads) {
 }
 
 double measure_compute(const Compute& compute, int threads, double operations) {
-  const auto count = static_cast<int64_t>(
-      operations / static_cast<double>(compute.operations));
+  const auto count = std::max<int64_t>(
+      1, static_cast<int64_t>(operations /
+                              static_cast<double>(compute.operations)));
   const double seconds =
       seconds_of(threads, [&](size_t) { compute.run(count); });
   return 1e-9 * static_cast<double>(count * compute.operations) * threads /
