@@ -16,24 +16,22 @@ constexpr int kUnitRows = 16;
 
 constexpr int64_t kCacheLine = 64;
 
-/// How far ahead of the work memory is asked for, in each row. Whole rows
-/// ahead, four of them beside the activations displace each other in the first
-/// cache.
-constexpr int64_t kRowBytesAhead = 512;
+/// How far ahead of the work memory is asked for at least, where rows are
+/// short.
+constexpr int64_t kWeightBytesAhead = 8192;
 
-/// Asks for the bytes [i, i + bytes) of each of kRows rows, k apart, some way
-/// ahead: of these rows, and near their end of the beginning of the next kRows.
-/// Rows are short streams: the hardware's prefetcher has just found one when it
-/// ends. A prefetch past the end of the weight does nothing.
+/// Called for the bytes [i, i + bytes) of each of kRows rows, k apart: asks for
+/// as many bytes of the kRows rows after them, in the order in which they lie.
+/// To the hardware's prefetcher that is one stream, which no end of a row
+/// breaks; the rows themselves would be kRows short ones. A prefetch past the
+/// end of the weight does nothing.
 template <int kRows>
 inline void prefetch_rows(const uint8_t* data, int64_t k, int64_t i,
                           int64_t bytes) {
-  const int64_t ahead = i + kRowBytesAhead;
-  for (int64_t b = ahead; b < ahead + bytes; b += kCacheLine) {
-    const uint8_t* begin = data + b + (b < k ? 0 : (kRows - 1) * k);
-    QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-      __builtin_prefetch(begin + r * k);
-    }
+  const uint8_t* begin =
+      data + larger(kRows * k, kWeightBytesAhead) + kRows * i;
+  for (int64_t b = 0; b < kRows * bytes; b += kCacheLine) {
+    __builtin_prefetch(begin + b);
   }
 }
 
@@ -47,8 +45,7 @@ QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) acc[m][r] = zero();
   }
-  int64_t i = 0;
-  const auto multiply = [&](auto load_codes, auto load_x) {
+  const auto multiply = [&](int64_t i, auto load_codes, auto load_x) {
     Vec xs[kM];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) xs[m] = load_x(x + m * k + i);
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -58,20 +55,22 @@ QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
       }
     }
   };
-  const auto multiply_full = [&] {
-    multiply([](const uint8_t* p) { return load_bytes(p); },
-             [](const float* p) { return load(p); });
+  const auto multiply_full = [&](int64_t i) {
+    multiply(
+        i, [](const uint8_t* p) { return load_bytes(p); },
+        [](const float* p) { return load(p); });
   };
-  while (i + kVecBytes <= k) {
+  int64_t i = 0;
+  for (; i + kVecBytes <= k; i += kVecBytes) {
     prefetch_rows<kRows>(data, k, i, kVecBytes);
     if constexpr (Watch::kNeeded) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
         watch[r].see(load_words(data + r * k + i));
       }
     }
-    QUANTO_UNROLL for (int64_t step = 0; step < kVecBytes; step += kLanes) {
-      multiply_full();
-      i += kLanes;
+    // A loop that moved i would be unrolled with the one around it, by 32.
+    QUANTO_UNROLL for (int step = 0; step < kVecBytes; step += kLanes) {
+      multiply_full(i + step);
     }
   }
   if constexpr (Watch::kNeeded) {
@@ -81,10 +80,11 @@ QUANTO_NOINLINE void dot_bytes(const uint8_t* data, int64_t k, const float* x,
       }
     }
   }
-  for (; i + kLanes <= k; i += kLanes) multiply_full();
+  for (; i + kLanes <= k; i += kLanes) multiply_full(i);
   if (const int tail = static_cast<int>(k - i); tail != 0) {
-    multiply([=](const uint8_t* p) { return load_bytes_tail(p, tail); },
-             [=](const float* p) { return load_tail(p, tail); });
+    multiply(
+        i, [=](const uint8_t* p) { return load_bytes_tail(p, tail); },
+        [=](const float* p) { return load_tail(p, tail); });
   }
   QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
     reduce_all(acc[m], sums + m * kUnitRows);
