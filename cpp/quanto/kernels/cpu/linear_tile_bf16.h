@@ -53,19 +53,15 @@ QUANTO_NOINLINE void multiply_tile_bf16(const TilePart& part, bool first,
     panel += kPanelColumns;
     tile += kRows;
   }
-  QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-    QUANTO_UNROLL for (int half = 0; half < 2; ++half) {
-      float* sum = sums + r * kPanelColumns + half * kLanes;
-      const Vec before = first ? zero() : load(sum);
-      const Vec product = {acc[r][half]};
-      if (part.scale == nullptr) {
-        store(sum, add(before, product));
-      } else {
-        store(sum,
-              add_scaled(before, product, load(part.scale + half * kLanes),
-                         part.x_sums[r], load(part.shift + half * kLanes)));
-      }
-    }
+  if (part.scale == nullptr) {
+    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) -> Vec {
+      return add(before, {acc[r][half]});
+    });
+  } else {
+    const PartScales scales(part);
+    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) {
+      return scales.add(before, {acc[r][half]}, r, half);
+    });
   }
 }
 

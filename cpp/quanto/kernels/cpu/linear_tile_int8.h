@@ -59,23 +59,7 @@ void pack_tile_int8(const LinearProblem& problem, const LinearArgs& args,
   }
 }
 
-/// The products of row r with one half of the columns to sums
-/// [rows][kPanelColumns], as int32 without a scale, else as fp32 with scale and
-/// shift.
-QUANTO_INLINE void add_products(const TilePart& part, bool first, int r,
-                                int half, IVec product, float* sums) {
-  float* sum = sums + r * kPanelColumns + half * kLanes;
-  if (part.scale == nullptr) {
-    const IVec before = first ? ibroadcast(0) : load_words(sum);
-    store_words(sum, iadd(before, product));
-  } else {
-    store(sum, add_scaled(first ? zero() : load(sum), to_float(product),
-                          load(part.scale + half * kLanes), part.x_sums[r],
-                          load(part.shift + half * kLanes)));
-  }
-}
-
-/// sums (+)= tile times panel, as add_products() does.
+/// sums (+)= tile times panel, as add_int_products() does.
 template <typename Products, int kRows>
 QUANTO_NOINLINE void multiply_tile_int8(const TilePart& part, bool first,
                                         float* sums) {
@@ -103,11 +87,8 @@ QUANTO_NOINLINE void multiply_tile_int8(const TilePart& part, bool first,
     panel += kPanelColumns;
     tile += kRows;
   }
-  QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-    QUANTO_UNROLL for (int half = 0; half < 2; ++half) {
-      add_products(part, first, r, half, acc[r][half], sums);
-    }
-  }
+  add_int_products<kRows>(
+      part, first, [&](int r, int half) { return acc[r][half]; }, sums);
 }
 
 using MultiplyTileInt8 = void (*)(const TilePart& part, bool first,

@@ -93,7 +93,8 @@ inline uint32x4_t matrix_row(int32x4_t a, int32x4_t b, int row) {
                                         : vtrn2q_s64(of_a, of_b));
 }
 
-/// sums[kRows][kPanelColumns] (+)= tile times panel, as add_products() does.
+/// sums[kRows][kPanelColumns] (+)= tile times panel, as add_int_products()
+/// does.
 template <int kRows>
 QUANTO_NOINLINE void multiply_tile_mmla(const TilePart& part, bool first,
                                         float* sums) {
@@ -124,14 +125,12 @@ QUANTO_NOINLINE void multiply_tile_mmla(const TilePart& part, bool first,
     tile += kPairs * kBytes;
     panel += kColumnPairs * kBytes;
   }
-  QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-    QUANTO_UNROLL for (int half = 0; half < 2; ++half) {
-      const int32x4_t* from = acc[r / 2] + half * kColumnPairs / 2;
-      const IVec product = {matrix_row(from[0], from[1], r % 2),
-                            matrix_row(from[2], from[3], r % 2)};
-      add_products(part, first, r, half, product, sums);
-    }
-  }
+  const auto product = [&](int r, int half) -> IVec {
+    const int32x4_t* from = acc[r / 2] + half * kColumnPairs / 2;
+    return {matrix_row(from[0], from[1], r % 2),
+            matrix_row(from[2], from[3], r % 2)};
+  };
+  add_int_products<kRows>(part, first, product, sums);
 }
 
 using MultiplyTileMmla = void (*)(const TilePart& part, bool first,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_word_plan.h"
+#include "quanto/kernels/cpu/linear_panel_ahead.h"
 
 // Activations by panels of codes, whatever multiplies them. Scale and shift are
 // applied to the sums of a part of k that lies within one group.
@@ -36,26 +36,27 @@ void multiply_parts(const KPlan& k_plan, const TileInput& input,
                     int64_t depth, float* sums) {
   constexpr int64_t kWordK = Tiles::Words::kWordK;
   const int64_t k_words = k_plan.terms * Tiles::padded(rows);
-  const uint32_t* tile = input.tiles + row * k_plan.row_words;
+  const int64_t part_words = k_plan.part / kWordK;
+  TilePart part = {input.tiles + row * k_plan.row_words + k / kWordK * k_words,
+                   room.panel,
+                   0,
+                   k_plan.terms,
+                   kScaled ? room.scales.scale : nullptr,
+                   kScaled ? room.scales.shift : nullptr,
+                   kScaled || Tiles::kSums ? input.x_sums + row * k_plan.parts +
+                                                 k / k_plan.part * rows
+                                           : nullptr};
   for (int64_t at = 0; at < depth; at += k_plan.part) {
-    const int64_t group = at / k_plan.part * kPanelColumns;
     const int64_t part_k = smaller(k_plan.part, depth - at);
-    TilePart part = {tile + (k + at) / kWordK * k_words,
-                     room.panel + at / kWordK * kPanelColumns,
-                     round_up(part_k, Tiles::kPadK) / kWordK,
-                     k_plan.terms,
-                     nullptr,
-                     nullptr,
-                     nullptr};
-    if constexpr (kScaled) {
-      part.scale = room.scales.scale + group;
-      part.shift = room.scales.shift + group;
-    }
-    if constexpr (kScaled || Tiles::kSums) {
-      part.x_sums =
-          input.x_sums + row * k_plan.parts + (k + at) / k_plan.part * rows;
-    }
+    part.words = round_up(part_k, Tiles::kPadK) / kWordK;
     Tiles::multiply(part, rows, k + at == 0, sums);
+    part.tile += part_words * k_words;
+    part.panel += part_words * kPanelColumns;
+    if constexpr (kScaled) {
+      part.scale += kPanelColumns;
+      part.shift += kPanelColumns;
+    }
+    if constexpr (kScaled || Tiles::kSums) part.x_sums += rows;
   }
 }
 
@@ -73,7 +74,8 @@ template <bool kScaled, typename Tiles>
 bool multiply_panel(const LinearProblem& problem, const KPlan& k_plan,
                     const TileInput& input, const UnitRows& unit,
                     const WordRoom& room, int64_t k, int64_t depth,
-                    const PanelEpilogue& epilogue, float* sums) {
+                    const CodesAhead& ahead, const PanelEpilogue& epilogue,
+                    float* sums) {
   const bool last = k + depth == problem.k;
   bool finite = true;
   const auto rows_of = [&](int64_t row) {
@@ -87,7 +89,9 @@ bool multiply_panel(const LinearProblem& problem, const KPlan& k_plan,
              (!may_lose_infinities<kScaled>(k_plan) || all_finite(done, count));
     epilogue.store(unit.first + row, rows_of(row), done);
   };
+  const int64_t tiles = ceil_div(unit.end - unit.begin, Tiles::kRows);
   for (int64_t row = unit.begin; row < unit.end; row += Tiles::kRows) {
+    if (tiles > 1) ahead.ask((row - unit.begin) / Tiles::kRows, tiles);
     multiply_parts<kScaled, Tiles>(k_plan, input, room, row, rows_of(row), k,
                                    depth,
                                    sums + (row - unit.begin) * kPanelColumns);
@@ -126,9 +130,11 @@ bool run_word_unit(const LinearProblem& problem, const LinearArgs& args,
                                       room.scales, room.panel);
       pad_panel<Words>(depth, Tiles::kPadK, room.panel);
       const PanelEpilogue epilogue(problem, args, at);
-      finite &= multiply_panel<kScaled, Tiles>(problem, k_plan, input, unit,
-                                               room, k, depth, epilogue,
-                                               room.sums + p * panel_sums);
+      finite &= multiply_panel<kScaled, Tiles>(
+          problem, k_plan, input, unit, room, k, depth,
+          codes_after(problem, args, plan, k_plan, first_block,
+                      first_block + p / plan.planes, k),
+          epilogue, room.sums + p * panel_sums);
     }
   }
   Tiles::end();
