@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quanto/limits/limits.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -20,6 +22,21 @@ double now() {
   return std::chrono::duration<double>(time).count();
 }
 
+/// Keeps the calling thread on the CPU that is number `t` of those it may run
+/// on: threads that start together may else share one for milliseconds.
+void stay_on_cpu(size_t t) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed) || t-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+    return;
+  }
+}
+
 /// Seconds from the start of the first of `threads` calls work(thread) to the
 /// end of the last.
 double seconds_of(int threads, const std::function<void(size_t)>& work) {
@@ -31,6 +48,7 @@ double seconds_of(int threads, const std::function<void(size_t)>& work) {
   pool.reserve(begin.size());
   for (size_t t = 0; t < begin.size(); ++t) {
     pool.emplace_back([&, t] {
+      if (threads > 1) stay_on_cpu(t);
       ++ready;
       while (!go) std::this_thread::yield();
       begin[t] = now();
