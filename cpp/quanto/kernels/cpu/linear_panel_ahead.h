@@ -41,8 +41,11 @@ inline CodesAhead codes_after(const LinearProblem& problem,
       smaller(first_block + plan.unit_blocks, plan.column_blocks);
   if (++block == end) {
     k += k_plan.block;
-    block = k < problem.k ? first_block : end;
-    k = k < problem.k ? k : 0;
+    if (k < problem.k) {
+      block = first_block;
+    } else {
+      k = 0;
+    }
   }
   const int64_t row = block * kPanelColumns;
   const auto* data = static_cast<const uint8_t*>(args.data);
