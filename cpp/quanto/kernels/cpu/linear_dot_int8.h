@@ -117,7 +117,8 @@ inline void add_products(const IVec (&codes)[kVectors], const int8_t* x,
 }
 
 /// kRows rows of bytes, k apart, that hold 8 / kBits outputs each. kGroup is
-/// the size of a group, a multiple of kVecBytes, or 0 for that of the scales.
+/// the size of a group, kHalfGroup or a multiple of kVecBytes, or 0 for that of
+/// the scales.
 template <int kBits, int kGroup, int kDigits, int kRows, int kM>
 QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
                                 const UnitScales& scales, int64_t first_row,
@@ -136,10 +137,14 @@ QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
     factors[m] = scales.factor +
                  (kDigits == 1 ? 0 : (first_m + m) * scales.factor_stride);
   }
+  constexpr bool kHalf = kGroup != 0 && kGroup == kHalfGroup;
+  constexpr int kGroups = kHalf ? 2 : 1;
+  constexpr int kVectors = kHalf ? 1 : kGroup / kVecBytes;
   const int64_t size = kGroup != 0 ? kGroup : scales.group_size;
-  for (int64_t group = 0; group < scales.groups; ++group) {
+  for (int64_t group = 0; group < scales.groups; group += kGroups) {
     const int64_t i = group * size;
-    prefetch_rows<kRows>(data, k, i, size);
+    scales.ahead->ask<kPlanes, kGroups * kRows>();
+    prefetch_rows<kRows>(data, k, i, kGroups * size);
     const int64_t place = scales.place<kPlanes>(group, first_row);
     QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
       const uint8_t* bytes = data + r * k + i;
@@ -150,9 +155,11 @@ QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
         }
       }
       if constexpr (kGroup != 0) {
-        IVec codes[kGroup / kVecBytes];
-        QUANTO_UNROLL for (int v = 0; v < kGroup / kVecBytes; ++v) {
-          codes[v] = load_words(bytes + v * kVecBytes);
+        IVec codes[kVectors];
+        QUANTO_UNROLL for (int v = 0; v < kVectors; ++v) {
+          codes[v] = kHalf && i + kVecBytes > k
+                         ? load_words_tail(bytes, kGroup)
+                         : load_words(bytes + v * kVecBytes);
         }
         add_products<kBits, kDigits>(codes, x + i, input.stride, acc);
       } else {
@@ -170,8 +177,9 @@ QUANTO_NOINLINE void dot_packed(const uint8_t* data, int64_t k,
         const int64_t at =
             place + j * scales.kPlaneStride + r * scales.kRowStride;
         QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-          total[m][j][r] = fma(to_float(acc[m][j]), broadcast(factors[m][at]),
-                               total[m][j][r]);
+          total[m][j][r] =
+              fma(to_float(acc[m][j]), group_scales<kGroups>(factors[m] + at),
+                  total[m][j][r]);
         }
       }
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quanto/kernels/cpu/linear_decode.h"
+#include "quanto/kernels/cpu/linear_gemv_ahead.h"
 
 // Dot products of a few weight rows with up to four rows of activations, held
 // in registers: the weights are read once, decoded, and used. Each function
@@ -10,30 +11,6 @@
 
 namespace quanto::kernels {
 namespace {
-
-/// Weight rows (rows of bytes) that are one unit of work.
-constexpr int kUnitRows = 16;
-
-constexpr int64_t kCacheLine = 64;
-
-/// How far ahead of the work memory is asked for at least, where rows are
-/// short.
-constexpr int64_t kWeightBytesAhead = 8192;
-
-/// Called for the bytes [i, i + bytes) of each of kRows rows, k apart: asks for
-/// as many bytes of the kRows rows after them, in the order in which they lie.
-/// To the hardware's prefetcher that is one stream, which no end of a row
-/// breaks; the rows themselves would be kRows short ones. A prefetch past the
-/// end of the weight does nothing.
-template <int kRows>
-inline void prefetch_rows(const uint8_t* data, int64_t k, int64_t i,
-                          int64_t bytes) {
-  const uint8_t* begin =
-      data + larger(kRows * k, kWeightBytesAhead) + kRows * i;
-  for (int64_t b = 0; b < kRows * bytes; b += kCacheLine) {
-    __builtin_prefetch(begin + b);
-  }
-}
 
 /// kRows rows of 8-bit codes, k apart. Scale and unit are left to the caller.
 template <DType kStorage, int kRows, int kM>
@@ -119,6 +96,7 @@ struct UnitScales {
   int64_t groups;
   int64_t group_size;
   bool integer;
+  ScalesAhead* ahead;  ///< those of the next unit
 
   /// Where row `row` of the first plane of the chunk of `group` starts.
   [[nodiscard]] int64_t chunk(int64_t group, int64_t row) const {
@@ -131,6 +109,25 @@ struct UnitScales {
            group % kGroupChunk;
   }
 };
+
+/// The scales of the kGroups groups in the lanes of one vector of bytes.
+template <int kGroups>
+inline Vec group_scales(const float* scale) {
+  static_assert(kGroups == 1);
+  return broadcast(scale[0]);
+}
+
+#ifdef QUANTO_HAS_AVX512
+/// The size of groups of which a vector of bytes holds two.
+constexpr int64_t kHalfGroup = kVecBytes / 2;
+
+template <>
+inline Vec group_scales<2>(const float* scale) {
+  return broadcast_halves(scale[0], scale[1]);
+}
+#else
+constexpr int64_t kHalfGroup = 0;  // none
+#endif
 
 /// kRows rows of bytes, k apart, that hold 8 / kBits outputs each.
 template <int kBits, int kRows, int kM>
@@ -147,6 +144,7 @@ QUANTO_NOINLINE void dot_planes(const uint8_t* data, int64_t k,
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
     prefetch_rows<kRows>(data, k, i, scales.group_size);
+    scales.ahead->ask<kPlanes, kRows>();
     const int64_t at = scales.place<kPlanes>(group, first_row);
     GroupDecoder<kBits> decode[kPlanes][kRows];
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {

@@ -59,6 +59,7 @@ QUANTO_NOINLINE void dot_pairs(const uint8_t* data, int64_t rows, int64_t k,
   const uint16_t* x = input.x + first_m * input.padded;
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
+    scales.ahead->ask<kPlanes, 2 * kPairs>();
     prefetch_rows<2 * kPairs>(data, k, i, scales.group_size);
     __m512 acc[kM][kPlanes][kPairs];
     QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
@@ -106,11 +107,9 @@ QUANTO_NOINLINE void dot_pairs(const uint8_t* data, int64_t rows, int64_t k,
       QUANTO_UNROLL for (int p = 0; p < kPairs; ++p) {
         const float* pair =
             scale + j * scales.kPlaneStride + 2 * p * scales.kRowStride;
-        const __m512 s =
-            _mm512_mask_broadcastss_ps(_mm512_set1_ps(pair[0]), 0xff00,
-                                       _mm_load_ss(pair + scales.kRowStride));
+        const Vec s = broadcast_halves(pair[0], pair[scales.kRowStride]);
         QUANTO_UNROLL for (int m = 0; m < kM; ++m) {
-          total[m][j][p] = _mm512_fmadd_ps(acc[m][j][p], s, total[m][j][p]);
+          total[m][j][p] = _mm512_fmadd_ps(acc[m][j][p], s.v, total[m][j][p]);
         }
       }
     }
@@ -174,14 +173,17 @@ bool gemv_pairs_run(const LinearProblem& problem, const LinearArgs& args,
           }
         });
   };
-  for_units(executor, ceil_div(plane_rows, kUnitRows),
-            kPlanes * kUnitRows * k * problem.m,
-            [&](int64_t begin, int64_t end) {
-              const UnitScales scales = unit_scales(problem, kPlanes, executor);
-              for (int64_t u = begin; u < end; ++u) {
-                unit(u * kUnitRows, scales);
-              }
-            });
+  for_units(
+      executor, ceil_div(plane_rows, kUnitRows),
+      kPlanes * kUnitRows * k * problem.m, [&](int64_t begin, int64_t end) {
+        ScalesAhead ahead;
+        const UnitScales scales =
+            unit_scales(problem, kPlanes, executor, &ahead);
+        for (int64_t u = begin; u < end; ++u) {
+          ahead.start(problem, args, kPlanes, plane_rows, (u + 1) * kUnitRows);
+          unit(u * kUnitRows, scales);
+        }
+      });
   return finite;
 }
 

@@ -64,15 +64,15 @@ struct Fields {
 
 /// One row of activations in the order of words: [groups][vectors of a
 /// group][byte][kLanes], 0 past the end of a group, those of byte b in units of
-/// Fields::kByteUnit^b.
+/// Fields::kByteUnit^b. Groups of kHalfGroup share their vectors.
 struct FieldInput {
   const float* x;
   const float* sums;  ///< of the groups, 0 past the last of a chunk
 };
 
-/// kRows rows of bytes, k apart, that hold 8 / kBits outputs each. Leaves
-/// sums[plane][row], kUnitRows floats apart.
-template <int kBits, int kRows>
+/// kRows rows of bytes, k apart, that hold 8 / kBits outputs each, kGroups
+/// groups at once. Leaves sums[plane][row], kUnitRows floats apart.
+template <int kBits, int kGroups, int kRows>
 QUANTO_NOINLINE void dot_fields(const uint8_t* data, int64_t k,
                                 const UnitScales& scales, int64_t first_row,
                                 const FieldInput& input, float* sums) {
@@ -85,8 +85,10 @@ QUANTO_NOINLINE void dot_fields(const uint8_t* data, int64_t k,
   }
   const float* x = input.x;
   int64_t i = 0;
-  for (int64_t group = 0; group < scales.groups; ++group) {
-    prefetch_rows<kRows>(data, k, i, scales.group_size);
+  for (int64_t group = 0; group < scales.groups; group += kGroups) {
+    const int64_t size = kGroups * scales.group_size;
+    scales.ahead->ask<kPlanes, kGroups * kRows>();
+    prefetch_rows<kRows>(data, k, i, size);
     Vec acc[kPlanes][kRows];
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) acc[j][r] = zero();
@@ -103,7 +105,7 @@ QUANTO_NOINLINE void dot_fields(const uint8_t* data, int64_t k,
       }
       x += kVecBytes;
     };
-    const int64_t end = i + scales.group_size;
+    const int64_t end = kGroups == 1 ? i + size : smaller(i + size, k);
     for (; i + kVecBytes <= end; i += kVecBytes) {
       step([](const uint8_t* p) { return load_words(p); });
     }
@@ -114,8 +116,9 @@ QUANTO_NOINLINE void dot_fields(const uint8_t* data, int64_t k,
     const float* scale = scales.scale + scales.place<kPlanes>(group, first_row);
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {
       QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-        const float s = scale[j * scales.kPlaneStride + r * scales.kRowStride];
-        total[j][r] = fma(acc[j][r], broadcast(s), total[j][r]);
+        const Vec s = group_scales<kGroups>(scale + j * scales.kPlaneStride +
+                                            r * scales.kRowStride);
+        total[j][r] = fma(acc[j][r], s, total[j][r]);
       }
     }
   }
@@ -157,7 +160,8 @@ inline bool field_input(const LinearProblem& problem, const LinearArgs& args,
                         Executor& executor, FieldInput* input) {
   const int64_t size = problem.group_size;
   const int64_t groups = problem.k / size;
-  const int64_t count = groups * round_up(size, kVecBytes);
+  const int64_t span = size == kHalfGroup ? kVecBytes : size;
+  const int64_t count = ceil_div(problem.k, span) * round_up(span, kVecBytes);
   const int64_t padded_groups = round_up(groups, kGroupChunk);
   auto* x = reinterpret_cast<float*>(executor.workspace(
       static_cast<size_t>(count + padded_groups) * sizeof(float)));
@@ -167,10 +171,11 @@ inline bool field_input(const LinearProblem& problem, const LinearArgs& args,
   with_input_loader(problem, args, [&](auto load_at) {
     fits = fits_fields(load_at, problem.k);
     if (!fits) return;
-    for (int64_t at = 0; at < problem.k; at += size) {
-      for (int64_t i = 0; i < size; i += kVecBytes, x += kVecBytes) {
+    for (int64_t at = 0; at < problem.k; at += span) {
+      const int64_t end = smaller(at + span, problem.k);
+      for (int64_t i = at; i < end; i += kVecBytes, x += kVecBytes) {
         alignas(64) float part[kVecBytes] = {};
-        load_run(load_at, at + i, smaller(kVecBytes, size - i), part);
+        load_run(load_at, i, smaller(kVecBytes, end - i), part);
         store_field_input<kBits>(part, x);
       }
     }

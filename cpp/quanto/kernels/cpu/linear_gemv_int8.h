@@ -62,6 +62,8 @@ struct IntPlanes {
           data, k, scales, row, input, m0, sums);
     };
     switch (scales.group_size) {
+      case 32:
+        return dot_groups(Constant<32>{});
       case 64:
         return dot_groups(Constant<64>{});
       case 128:

@@ -85,15 +85,18 @@ void run_planes(const LinearProblem& problem, const LinearArgs& args,
       }
     });
   };
-  for_units(executor, ceil_div(plane_rows, kUnitRows),
-            kPlanes * kUnitRows * k * problem.m,
-            [&](int64_t begin, int64_t end) {
-              const UnitScales scales = unit_scales(
-                  problem, kPlanes, executor, Dots::kHasUnits ? problem.m : 0);
-              for (int64_t u = begin; u < end; ++u) {
-                unit(u * kUnitRows, scales);
-              }
-            });
+  for_units(
+      executor, ceil_div(plane_rows, kUnitRows),
+      kPlanes * kUnitRows * k * problem.m, [&](int64_t begin, int64_t end) {
+        ScalesAhead ahead;
+        const UnitScales scales =
+            unit_scales(problem, kPlanes, executor, &ahead,
+                        Dots::kHasUnits ? problem.m : 0);
+        for (int64_t u = begin; u < end; ++u) {
+          ahead.start(problem, args, kPlanes, plane_rows, (u + 1) * kUnitRows);
+          unit(u * kUnitRows, scales);
+        }
+      });
 }
 
 template <DType kStorage>
@@ -126,8 +129,8 @@ struct FloatPlanes {
   const float* x;
 };
 
-/// The same of one row.
-template <int kBits>
+/// The same of one row, kGroups groups at once.
+template <int kBits, int kGroups>
 struct FieldPlanes {
   static constexpr int kPlanes = 8 / kBits;
   static constexpr bool kHasUnits = false;
@@ -137,7 +140,7 @@ struct FieldPlanes {
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
            int64_t row, int64_t /*m0*/, float* sums) const {
-    dot_fields<kBits, kRows>(data, k, scales, row, input, sums);
+    dot_fields<kBits, kGroups, kRows>(data, k, scales, row, input, sums);
   }
 
   FieldInput input;
@@ -175,7 +178,8 @@ void gemv_group_rows(const LinearProblem& problem, const LinearArgs& args,
   };
   for_units(executor, ceil_div(problem.n, kUnitRows), kUnitRows * k * problem.m,
             [&](int64_t begin, int64_t end) {
-              const UnitScales scales = unit_scales(problem, 1, executor);
+              const UnitScales scales =
+                  unit_scales(problem, 1, executor, nullptr);
               for (int64_t u = begin; u < end; ++u) {
                 unit(u * kUnitRows, scales);
               }
@@ -190,7 +194,13 @@ void gemv_packed(const LinearProblem& problem, const LinearArgs& args,
     gemv_group_rows<kBits>(problem, args, executor);
   } else if (problem.m == 1 &&
              field_input<kBits>(problem, args, executor, &fields)) {
-    run_planes(problem, args, executor, FieldPlanes<kBits>{fields});
+    if constexpr (kHalfGroup != 0) {
+      if (problem.group_size == kHalfGroup) {
+        return run_planes(problem, args, executor,
+                          FieldPlanes<kBits, 2>{fields});
+      }
+    }
+    run_planes(problem, args, executor, FieldPlanes<kBits, 1>{fields});
   } else {
     run_planes(problem, args, executor,
                FloatPlanes<kBits>{float_input(problem, args, executor)});

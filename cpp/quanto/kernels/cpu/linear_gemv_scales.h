@@ -28,7 +28,8 @@ inline void convert_scales(const LinearProblem& problem, const LinearArgs& args,
 /// Room for the scales and shifts of one unit of `planes` planes.
 /// `factor_rows`: how many rows of activations have codes in units.
 inline UnitScales unit_scales(const LinearProblem& problem, int planes,
-                              Executor& executor, int64_t factor_rows = 0) {
+                              Executor& executor, ScalesAhead* ahead,
+                              int64_t factor_rows = 0) {
   const int64_t groups = problem.k / problem.group_size;
   const int64_t count =
       ceil_div(groups, kGroupChunk) * planes * UnitScales::kPlaneStride;
@@ -41,7 +42,8 @@ inline UnitScales unit_scales(const LinearProblem& problem, int planes,
           .planes = planes,
           .groups = groups,
           .group_size = problem.group_size,
-          .integer = problem.shift == ShiftKind::kInteger};
+          .integer = problem.shift == ShiftKind::kInteger,
+          .ahead = ahead};
 }
 
 /// The factors of `m` rows, whose groups' units are [m][padded_groups].

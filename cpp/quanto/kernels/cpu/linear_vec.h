@@ -39,6 +39,11 @@ inline Vec lane_numbers() {
 inline Vec look_up(Vec table, IVec index) {
   return {_mm512_permutexvar_ps(index.v, table.v)};
 }
+/// `low` in the lower half of the lanes, `high` in the upper.
+inline Vec broadcast_halves(float low, float high) {
+  return {_mm512_mask_broadcastss_ps(_mm512_set1_ps(low), 0xff00,
+                                     _mm_set_ss(high))};
+}
 inline IVec load_words(const void* p) { return {_mm512_loadu_si512(p)}; }
 /// The first `bytes` <= kVecBytes bytes, the rest 0.
 inline IVec load_words_tail(const uint8_t* p, int64_t bytes) {
