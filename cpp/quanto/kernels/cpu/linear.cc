@@ -45,8 +45,11 @@ constexpr LinearVariant kGemvBf16 = {"gemv_bf16", gemv_bf16_supports,
                                      gemv_bf16_run};
 constexpr LinearVariant kPanelBf16 = {"panel_bf16", panel_bf16_supports,
                                       panel_bf16_run};
+constexpr LinearVariant kPanelBf16Dense = {
+    "panel_bf16_dense", panel_bf16_dense_supports, panel_bf16_dense_run};
 constexpr LinearVariant kPairsFirst[] = {
-    kGemvInt8, kGemvBf16, kGemvFixed16, kGemv, kPanelInt8, kPanelBf16, kPanel};
+    kGemvInt8,  kGemvBf16,       kGemvFixed16, kGemv,
+    kPanelInt8, kPanelBf16Dense, kPanelBf16,   kPanel};
 constexpr LinearVariant kFloatFirst[] = {
     kGemvInt8, kGemvFixed16, kGemv, kPanelInt8, kPanel, kGemvBf16, kPanelBf16};
 

@@ -24,23 +24,13 @@ void panel_amx_run(const LinearProblem& problem, const LinearArgs& args,
   run_pair_tiles<AmxCodeTiles>(problem, args, executor);
 }
 
-/// Rows from which the scales of groups cost more in sums than in a panel.
-constexpr int64_t kFewestDenseRows = 96;
-
 bool panel_amx_dense_supports(const LinearProblem& problem) {
-  return problem.m >= kFewestDenseRows && bits_of(problem.weight) < 8 &&
-         problem.input == DType::kBFloat16 &&
-         problem.scale == DType::kBFloat16 &&
-         word_tiles_support<AmxWeightTiles>(problem);
+  return dense_tiles_support<AmxWeightTiles>(problem);
 }
 
 void panel_amx_dense_run(const LinearProblem& problem, const LinearArgs& args,
                          Executor& executor) {
-  if (problem.weight == QTypeId::kQInt2) {
-    run_words<QTypeId::kQInt2, AmxWeightTiles>(problem, args, executor);
-  } else {
-    run_words<QTypeId::kQInt4, AmxWeightTiles>(problem, args, executor);
-  }
+  run_dense_tiles<AmxWeightTiles>(problem, args, executor);
 }
 
 bool panel_amx_int8_supports(const LinearProblem& problem) {

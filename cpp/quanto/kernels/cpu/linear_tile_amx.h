@@ -206,6 +206,7 @@ template <typename PanelWords>
 struct AmxPairTiles : AmxTilesOf<false> {
   using Words = PanelWords;
   static constexpr int64_t kPadK = kVecPairsK;
+  static constexpr int64_t kFewestDenseRows = 96;
 
   static void pack(const LinearProblem& problem, const LinearArgs& args,
                    int64_t first, int64_t rows, uint32_t* tile) {

@@ -80,11 +80,15 @@ inline MultiplyTileBf16 multiply_tile_bf16_for(int64_t rows) {
 
 /// The Tiles of linear_word_units.h that run on vectors of pairs, for an input
 /// of one term.
-struct VectorPairTiles {
-  using Words = PairWords;
+template <typename PanelWords>
+struct VectorTilesOfPairs {
+  using Words = PanelWords;
   static constexpr bool kSums = false;
   static constexpr int64_t kRows = kTileRows;
-  static constexpr int64_t kBlockRows = kernels::kBlockRows;
+  /// 512 rows pass one panel: a product of dense bfloat16 takes as long as this
+  /// one, so a panel that is decoded again is time lost to it.
+  static constexpr int64_t kBlockRows = 43 * kTileRows;
+  static constexpr int64_t kFewestDenseRows = 256;
   static constexpr int64_t kPadK = kQuad;
 
   static void begin() {}
@@ -104,6 +108,9 @@ struct VectorPairTiles {
     multiply_tile_bf16_for(rows)(part, first, sums);
   }
 };
+
+using VectorPairTiles = VectorTilesOfPairs<PairWords>;
+using VectorWeightTiles = VectorTilesOfPairs<WeightPairWords>;
 
 }  // namespace
 }  // namespace quanto::kernels

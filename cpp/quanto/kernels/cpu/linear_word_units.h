@@ -220,6 +220,27 @@ void run_pair_tiles(const LinearProblem& problem, const LinearArgs& args,
   }
 }
 
+/// bfloat16 by packed weights that are rounded to it, as a dense weight is.
+/// Tiles::kFewestDenseRows: from where the scales of groups cost more in sums
+/// than in a panel.
+template <typename Tiles>
+bool dense_tiles_support(const LinearProblem& problem) {
+  return problem.m >= Tiles::kFewestDenseRows && bits_of(problem.weight) < 8 &&
+         problem.input == DType::kBFloat16 &&
+         problem.scale == DType::kBFloat16 &&
+         word_tiles_support<Tiles>(problem);
+}
+
+template <typename Tiles>
+void run_dense_tiles(const LinearProblem& problem, const LinearArgs& args,
+                     Executor& executor) {
+  if (problem.weight == QTypeId::kQInt2) {
+    run_words<QTypeId::kQInt2, Tiles>(problem, args, executor);
+  } else {
+    run_words<QTypeId::kQInt4, Tiles>(problem, args, executor);
+  }
+}
+
 /// int8 codes of both, exact in int32.
 template <typename Tiles, typename PackedTiles = Tiles>
 void run_byte_tiles(const LinearProblem& problem, const LinearArgs& args,
