@@ -51,7 +51,8 @@ constexpr LinearVariant kPairsFirst[] = {
     kGemvInt8,  kGemvBf16,       kGemvFixed16, kGemv,
     kPanelInt8, kPanelBf16Dense, kPanelBf16,   kPanel};
 constexpr LinearVariant kFloatFirst[] = {
-    kGemvInt8, kGemvFixed16, kGemv, kPanelInt8, kPanel, kGemvBf16, kPanelBf16};
+    kGemvInt8, kGemvFixed16, kGemv,           kPanelInt8,
+    kPanel,    kGemvBf16,    kPanelBf16Dense, kPanelBf16};
 
 }  // namespace
 

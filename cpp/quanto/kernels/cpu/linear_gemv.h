@@ -96,7 +96,7 @@ struct UnitScales {
   int64_t groups;
   int64_t group_size;
   bool integer;
-  ScalesAhead* ahead;  ///< those of the next unit
+  ScalesAhead* ahead;  ///< those of the next unit; null: not asked for
 
   /// Where row `row` of the first plane of the chunk of `group` starts.
   [[nodiscard]] int64_t chunk(int64_t group, int64_t row) const {
@@ -143,8 +143,8 @@ QUANTO_NOINLINE void dot_planes(const uint8_t* data, int64_t k,
   }
   int64_t i = 0;
   for (int64_t group = 0; group < scales.groups; ++group) {
-    prefetch_rows<kRows>(data, k, i, scales.group_size);
     scales.ahead->ask<kPlanes, kRows>();
+    prefetch_rows<kRows>(data, k, i, scales.group_size);
     const int64_t at = scales.place<kPlanes>(group, first_row);
     GroupDecoder<kBits> decode[kPlanes][kRows];
     QUANTO_UNROLL for (int j = 0; j < kPlanes; ++j) {

@@ -39,8 +39,6 @@ inline void prefetch_rows(const uint8_t* data, int64_t k, int64_t i,
 /// of them in turns wait for the same bank of memory.
 class ScalesAhead {
  public:
-  ScalesAhead() = default;
-
   /// The rows of bytes from `first` on, of `plane_rows` in each plane.
   void start(const LinearProblem& problem, const LinearArgs& args, int planes,
              int64_t plane_rows, int64_t first) {

@@ -163,6 +163,7 @@ TEST(LinearDenseTest, ManyRowsAreWithinTheBoundOfTheReference) {
   constexpr int64_t kMany = 291;
   constexpr WeightShape kLarge[] = {
       {34, 96, 32}, {66, 300, 300}, {132, 512, 128}, {70, 672, 96}};
+  bool rounded_some = false;
   for (const WeightKind& kind : weights_of(DType::kBFloat16)) {
     if (kind.shift == ShiftKind::kNone) continue;
     for (const WeightShape& shape : kLarge) {
@@ -176,6 +177,7 @@ TEST(LinearDenseTest, ManyRowsAreWithinTheBoundOfTheReference) {
         for_each_variant(weight.problem(m, input_kind),
                          [&](const LinearVariant& variant) {
                            const bool rounds = variant.name.ends_with("_dense");
+                           rounded_some |= rounds;
                            check_variant(variant, weight, input, nullptr, m,
                                          rounds ? rounded : exact);
                          });
@@ -183,6 +185,7 @@ TEST(LinearDenseTest, ManyRowsAreWithinTheBoundOfTheReference) {
       }
     }
   }
+  EXPECT_EQ(rounded_some, kernels().isa.ends_with("bf16"));
 }
 
 std::string name_of_param(const testing::TestParamInfo<Case>& test) {
