@@ -77,7 +77,8 @@ def test_output_before_and_after_freezing(geometry, scheme):
     layer.freeze()
     with torch.no_grad():
         assert torch.equal(layer(x), before.detach())
-        assert torch.equal(layer(x[0]), before[0].detach())
+        # Fewer positions may take another kernel.
+        torch.testing.assert_close(layer(x[0]), before[0].detach())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

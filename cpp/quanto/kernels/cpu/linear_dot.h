@@ -115,9 +115,26 @@ constexpr float plane_unit(int j) {
   return kDotTakesBytes ? 1.0F / static_cast<float>(1 << (j * kBits)) : 1.0F;
 }
 
+#ifdef QUANTO_HAS_NEON
+using IntSums = IVec;
+#else
+/// int32 sums that a loop carries. GCC keeps each of __m512i in two registers
+/// or more, as its elements are of another type than the instruction's.
+class IntSums {
+ public:
+  IntSums() = default;
+  IntSums(IVec a) : lanes_(__builtin_bit_cast(Lanes, a)) {}
+  operator IVec() const { return __builtin_bit_cast(IVec, lanes_); }
+
+ private:
+  using Lanes = int32_t __attribute__((vector_size(kVecBytes)));
+  Lanes lanes_;
+};
+#endif
+
 /// sums[i] = sum of the lanes of acc[i] less `offset`, modulo 2^32.
 template <int kCount>
-inline void reduce_all(const IVec (&acc)[kCount], uint32_t offset,
+inline void reduce_all(const IntSums (&acc)[kCount], uint32_t offset,
                        float* sums) {
   static_assert(kCount <= 4);
 #ifdef QUANTO_HAS_NEON
@@ -128,7 +145,7 @@ inline void reduce_all(const IVec (&acc)[kCount], uint32_t offset,
 #else
   __m128i folded[4] = {};
   QUANTO_UNROLL for (int i = 0; i < kCount; ++i) {
-    folded[i] = fold_to_four(acc[i]);
+    folded[i] = fold_to_four(static_cast<IVec>(acc[i]));
   }
   const __m128i ab = _mm_hadd_epi32(folded[0], folded[1]);
   const __m128i cd = _mm_hadd_epi32(folded[2], folded[3]);

@@ -37,21 +37,22 @@ inline bool find_unit(Load load_at, int64_t offset, int64_t count,
   return true;
 }
 
-/// Digits of `count` elements from `offset` on to out[i] (the lower one) and
-/// out[stride + i], each rounded to the nearest `unit`. Returns their sum.
+/// Digits of `count` elements from `offset` on to a row of tiles, each rounded
+/// to the nearest `unit`. Returns their sum.
 template <typename Load>
 inline float store_fixed(Load load_at, int64_t offset, int64_t count,
-                         float unit, int64_t stride, int8_t* out) {
+                         float unit, const DotRow& out) {
   const Vec per_unit = broadcast(1.0F / unit);
-  auto* low = reinterpret_cast<uint8_t*>(out);
   IVec sum = ibroadcast(0);
   for (int64_t i = 0; i < count; i += kLanes) {
     const IVec x = to_int(mul(load_at(offset + i, kLanes), per_unit));
     // The lower byte is a digit from -128 to 127: what it leaves is rounded.
     const IVec upper = shift_right(iadd(x, ibroadcast(128)), 8);
     sum = iadd(sum, x);
-    store_u8(low + i, x);
-    store_u8(low + stride + i, upper);
+    auto* low = reinterpret_cast<uint8_t*>(
+        out.cells + i / kVecBytes * out.stride + i % kVecBytes);
+    store_u8(low, x);
+    store_u8(low + kVecBytes, upper);
   }
   return reduce_add(to_float(sum)) * unit;
 }
@@ -59,12 +60,12 @@ inline float store_fixed(Load load_at, int64_t offset, int64_t count,
 /// The input of the call, in the workspace. Returns false where a group has no
 /// such numbers.
 inline bool fixed_input(const LinearProblem& problem, const LinearArgs& args,
-                        Executor& executor, CodeInput* input) {
-  // The last group may start anywhere in a vector.
-  const int64_t stride = round_up(problem.k, kVecBytes) + kVecBytes;
+                        int64_t tile_rows, Executor& executor,
+                        DotInput* input) {
+  const DotTiles tiles = dot_tiles(problem, tile_rows, kFixedDigits);
   const int64_t groups = problem.k / problem.group_size;
   const int64_t padded_groups = round_up(groups, kGroupChunk);
-  const int64_t digits = problem.m * kFixedDigits * stride;
+  const int64_t digits = problem.m * tiles.row_bytes();
   const int64_t floats = problem.m * padded_groups;
   auto* room =
       executor.workspace(static_cast<size_t>(digits) +
@@ -72,28 +73,28 @@ inline bool fixed_input(const LinearProblem& problem, const LinearArgs& args,
   auto* x = reinterpret_cast<int8_t*>(room);
   auto* sums = reinterpret_cast<float*>(room + digits);
   float* units = sums + floats;
-  __builtin_memset(room + digits, 0,
-                   static_cast<size_t>(2 * floats) * sizeof(float));
+  __builtin_memset(room, 0,
+                   static_cast<size_t>(digits) +
+                       static_cast<size_t>(2 * floats) * sizeof(float));
   bool fits = true;
   with_input_loader(problem, args, [&](auto load_at) {
     for (int64_t m = 0; m < problem.m; ++m) {
-      int8_t* row = x + m * kFixedDigits * stride;
+      const DotRow row(tiles, x, m);
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t at = g * problem.group_size;
         const int64_t offset = m * problem.k + at;
         float& unit = units[m * padded_groups + g];
         fits = find_unit(load_at, offset, problem.group_size, &unit);
         if (!fits) return;
-        sums[m * padded_groups + g] = store_fixed(
-            load_at, offset, problem.group_size, unit, stride, row + at);
-      }
-      for (int d = 0; d < kFixedDigits; ++d) {
-        __builtin_memset(row + d * stride + problem.k, 0,
-                         static_cast<size_t>(stride - problem.k));
+        DotRow to = row;
+        to.cells +=
+            at / tiles.span * tiles.vectors * row.stride + at % tiles.span;
+        sums[m * padded_groups + g] =
+            store_fixed(load_at, offset, problem.group_size, unit, to);
       }
     }
   });
-  *input = {x, sums, units, stride, padded_groups};
+  *input = {x, sums, units, tiles.row_bytes(), padded_groups};
   return fits;
 }
 

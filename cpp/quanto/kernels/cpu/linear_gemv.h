@@ -4,7 +4,7 @@
 #include "quanto/kernels/cpu/linear_decode.h"
 #include "quanto/kernels/cpu/linear_gemv_ahead.h"
 
-// Dot products of a few weight rows with up to four rows of activations, held
+// Dot products of a few weight rows with a few rows of activations, held
 // in registers: the weights are read once, decoded, and used. Each function
 // leaves sums[activation row][plane][weight row] with a stride of kUnitRows
 // floats between planes.

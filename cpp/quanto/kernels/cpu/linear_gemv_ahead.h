@@ -3,8 +3,7 @@
 
 #include "quanto/kernels/cpu/linear_input.h"
 
-// What is asked for ahead of the work while weights are read once, for up to
-// four rows of activations.
+// What is asked for ahead of the work while a GEMV reads weights.
 
 namespace quanto::kernels {
 namespace {
@@ -65,12 +64,15 @@ class ScalesAhead {
   /// The share of kGroups groups of bytes of kPlanes planes.
   template <int kPlanes, int kGroups>
   void ask() {
+    if (now_.begin >= now_.end) {
+      if (next_ == last_) return;
+      now_ = *next_++;
+    }
     constexpr int kMostBytes = kGroups * kPlanes * 2 * sizeof(float);
     QUANTO_UNROLL for (int b = 0; b < kMostBytes; b += kCacheLine) {
       __builtin_prefetch(now_.begin + b);
     }
     now_.begin += kGroups * group_bytes_;
-    if (now_.begin >= now_.end && next_ != last_) now_ = *next_++;
   }
 
  private:

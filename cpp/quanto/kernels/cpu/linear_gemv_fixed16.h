@@ -32,14 +32,16 @@ bool gemv_fixed16_supports(const LinearProblem& problem) {
 
 void gemv_fixed16_run(const LinearProblem& problem, const LinearArgs& args,
                       Executor& executor) {
-  CodeInput input;
-  if (!fixed_input(problem, args, executor, &input)) {
-    return gemv_run(problem, args, executor);
-  }
+  const auto run = [&](auto dots) {
+    if (!fixed_input(problem, args, dots.kM, executor, &dots.input)) {
+      return gemv_run(problem, args, executor);
+    }
+    run_planes(problem, args, executor, dots);
+  };
   if (problem.weight == QTypeId::kQInt4) {
-    run_planes(problem, args, executor, IntPlanes<4, kFixedDigits>{input});
+    run(PackedDots<IntProducts<4, kFixedDigits>, kFixedRows>{});
   } else {
-    run_planes(problem, args, executor, IntPlanes<2, kFixedDigits>{input});
+    run(PackedDots<IntProducts<2, kFixedDigits>, kFixedRows>{});
   }
 }
 

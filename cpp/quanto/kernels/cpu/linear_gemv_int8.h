@@ -4,32 +4,34 @@
 #include "quanto/kernels/cpu/linear_dot_int8.h"
 #include "quanto/kernels/cpu/linear_gemv_run.h"
 
-// "gemv_int8": up to four rows of int8 codes by codes of an integer type,
+// "gemv_int8": a few rows of int8 codes by codes of an integer type,
 // multiplied as integers; scales and shifts are applied to the sums of groups.
 
 namespace quanto::kernels {
 namespace {
 
-/// The input of the call, in the workspace.
-inline CodeInput code_input(const LinearProblem& problem,
-                            const LinearArgs& args, Executor& executor) {
-  // The last group may start anywhere in a vector.
-  const int64_t stride = round_up(problem.k, kVecBytes) + kVecBytes;
+/// The input of the call, in the workspace, in tiles of at most `tile_rows`.
+inline DotInput code_input(const LinearProblem& problem, const LinearArgs& args,
+                           int64_t tile_rows, Executor& executor) {
+  const DotTiles tiles = dot_tiles(problem, tile_rows, 1);
+  const int64_t bytes = problem.m * tiles.row_bytes();
   const int64_t padded_groups =
       round_up(problem.k / problem.group_size, kGroupChunk);
   auto* room = executor.workspace(
-      static_cast<size_t>(problem.m * (stride + padded_groups * 4)));
+      static_cast<size_t>(bytes) +
+      static_cast<size_t>(problem.m * padded_groups) * sizeof(float));
   auto* x = reinterpret_cast<int8_t*>(room);
-  auto* sums = reinterpret_cast<float*>(room + problem.m * stride);
-  const auto* from = static_cast<const int8_t*>(args.input);
-  for (int64_t m = 0; m < problem.m; ++m) {
-    int8_t* row = x + m * stride;
-    __builtin_memcpy(row, from + m * problem.k, static_cast<size_t>(problem.k));
-    __builtin_memset(row + problem.k, 0,
-                     static_cast<size_t>(stride - problem.k));
-  }
+  auto* sums = reinterpret_cast<float*>(room + bytes);
+  const auto* from = static_cast<const uint8_t*>(args.input);
+  for_vectors(tiles, problem.k, x,
+              [&](int64_t row, int64_t k, int64_t count, int8_t* cells) {
+                const uint8_t* codes = from + row * problem.k + k;
+                store_words(cells, count == kVecBytes
+                                       ? load_words(codes)
+                                       : load_words_tail(codes, count));
+              });
   sum_groups(problem, args, padded_groups, sums);
-  return {x, sums, nullptr, stride, padded_groups};
+  return {x, sums, nullptr, tiles.row_bytes(), padded_groups};
 }
 
 /// Dots of linear_gemv_run.h: int8 weights.
@@ -43,42 +45,12 @@ struct IntBytes {
     dot_signed<kRows, kCount>(data, k, input, m0, sums);
   }
 
-  CodeInput input;
-};
-
-/// The same of packed ones, by codes of so many digits.
-template <int kBits, int kDigits = 1>
-struct IntPlanes {
-  static constexpr int kPlanes = 8 / kBits;
-  static constexpr bool kHasUnits = kDigits > 1;
-  static constexpr int kM = gemv_m(kPlanes);
-  static constexpr int rows(int m) { return gemv_rows(kPlanes, m); }
-
-  template <int kRows, int kCount>
-  void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
-           int64_t row, int64_t m0, float* sums) const {
-    const auto dot_groups = [&](auto size) {
-      dot_packed<kBits, decltype(size)::value, kDigits, kRows, kCount>(
-          data, k, scales, row, input, m0, sums);
-    };
-    switch (scales.group_size) {
-      case 32:
-        return dot_groups(Constant<32>{});
-      case 64:
-        return dot_groups(Constant<64>{});
-      case 128:
-        return dot_groups(Constant<128>{});
-      default:
-        return dot_groups(Constant<0>{});
-    }
-  }
-
-  CodeInput input;
+  DotInput input;
 };
 
 bool gemv_int8_supports(const LinearProblem& problem) {
   const int64_t bits = bits_of(problem.weight);
-  return gemv_supports(problem) && problem.input == DType::kInt8 &&
+  return takes_few_rows(problem) && problem.input == DType::kInt8 &&
          is_integer(problem.weight) && problem.k <= kMostIntK &&
          problem.n % (8 / bits) == 0 &&
          (problem.group_size % kDotGroup == 0 ||
@@ -87,14 +59,20 @@ bool gemv_int8_supports(const LinearProblem& problem) {
 
 void gemv_int8_run(const LinearProblem& problem, const LinearArgs& args,
                    Executor& executor) {
-  const CodeInput input = code_input(problem, args, executor);
+  const auto input = [&](int64_t tile_rows) {
+    return code_input(problem, args, tile_rows, executor);
+  };
+  const auto run_packed = [&](auto dots) {
+    dots.input = input(dots.kM);
+    run_planes(problem, args, executor, dots);
+  };
   switch (problem.weight) {
     case QTypeId::kQInt2:
-      return run_planes(problem, args, executor, IntPlanes<2>{input});
+      return run_packed(PackedDots<IntProducts<2, 1>>{});
     case QTypeId::kQInt4:
-      return run_planes(problem, args, executor, IntPlanes<4>{input});
+      return run_packed(PackedDots<IntProducts<4, 1>>{});
     default:
-      return run_bytes(problem, args, executor, IntBytes{input});
+      return run_bytes(problem, args, executor, IntBytes{input(IntBytes::kM)});
   }
 }
 

@@ -3,7 +3,7 @@
 
 #include "quanto/kernels/cpu/linear_gemv_fields.h"
 
-// Up to four rows of activations by weights whose rows of bytes are whole; and
+// A few rows of activations by weights whose rows of bytes are whole; and
 // "gemv", which does it in fp32.
 //
 // `Dots` is how products are summed:
@@ -208,7 +208,9 @@ void gemv_packed(const LinearProblem& problem, const LinearArgs& args,
 }
 
 bool gemv_supports(const LinearProblem& problem) {
-  return problem.m <= kGemvRows && problem.k > 0;
+  // Fewer rows at once do not pay for decoding the weight once for each.
+  const bool narrow = gemv_m(8 / bits_of(problem.weight)) < kGemvRows;
+  return takes_few_rows(problem) && (!narrow || problem.m <= kGemvRows);
 }
 
 void gemv_run(const LinearProblem& problem, const LinearArgs& args,

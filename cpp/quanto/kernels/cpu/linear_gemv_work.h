@@ -3,20 +3,24 @@
 
 #include "quanto/kernels/cpu/linear_gemv.h"
 
-// What the ways for up to four rows of activations share: how they cut their
-// work, and their input.
+// What the ways for a few rows of activations share: how they cut their work,
+// and their input.
 
 namespace quanto::kernels {
 namespace {
 
+/// Rows of activations at once.
 constexpr int kGemvRows = 4;
+/// Rows of activations up to which it is faster to pass the weights once for
+/// each kGemvRows of them, from a cache after the first pass, than to decode
+/// them to panels. Not measured on NEON.
+#ifdef QUANTO_HAS_NEON
+constexpr int kFewRows = kGemvRows;
+#else
+constexpr int kFewRows = 16;
+#endif
 /// Multiplications below which another thread costs more than it saves.
 constexpr int64_t kThreadWork = int64_t{1} << 17;
-
-template <int kValue>
-struct Constant {
-  static constexpr int value = kValue;
-};
 
 /// Weight rows at once, such that accumulators and tables stay in registers.
 constexpr int gemv_rows(int planes, int m) {
@@ -41,21 +45,10 @@ template <int kMax, typename Body>
 inline void for_activation_rows(int64_t m, Body body) {
   int64_t row = 0;
   for (; row + kMax <= m; row += kMax) body(row, Constant<kMax>{});
-  if constexpr (kMax > 1) {
-    switch (m - row) {
-      case 1:
-        body(row, Constant<1>{});
-        break;
-      case 2:
-        if constexpr (kMax > 2) body(row, Constant<2>{});
-        break;
-      case 3:
-        if constexpr (kMax > 3) body(row, Constant<3>{});
-        break;
-      default:
-        break;
-    }
-  }
+  unrolled<kMax - 1>([&](auto less) {
+    constexpr int kRest = decltype(less)::value + 1;
+    if (m - row == kRest) body(row, Constant<kRest>{});
+  });
 }
 
 /// Calls body(first row, Constant<count>) over [0, rows): kRows at once, then
@@ -67,6 +60,13 @@ inline void for_weight_rows(int64_t rows, Body body) {
   if constexpr (kRows > 1) {
     for (; row < rows; ++row) body(row, Constant<1>{});
   }
+}
+
+/// Outputs that share a byte must be of different planes for more rows than
+/// one pass takes.
+inline bool takes_few_rows(const LinearProblem& problem) {
+  const bool paired = problem.n % (8 / bits_of(problem.weight)) == 0;
+  return problem.k > 0 && problem.m <= (paired ? kFewRows : kGemvRows);
 }
 
 /// The input as fp32 [m][k]: itself, or a copy in the workspace.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quanto/kernels/cpu/amx_config.h"
+#include "quanto/kernels/cpu/linear_terms.h"
 #include "quanto/kernels/cpu/linear_word_pairs.h"
 
 // bfloat16 pairs or bytes multiplied in AMX tiles: two by two accumulators of

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "quanto/kernels/cpu/linear_tile_groups.h"
 #include "quanto/kernels/cpu/linear_word_decode.h"
 
 // int8 codes by codes of an integer type in vectors, to sums of int32.
@@ -128,10 +129,24 @@ struct VectorTiles {
   }
 };
 
+#ifdef QUANTO_HAS_AVX512
+/// Products of linear_tile_groups.h.
+struct ByteGroupProducts {
+  using Sum = IntSums;
+  static Sum none() { return ibroadcast(0); }
+  static Vec value(Sum sum) { return to_float(sum); }
+  static Sum dot(Sum sum, IVec w, IVec x) { return dot4(sum, w, x); }
+};
+#endif
+
 /// Of packed codes, and of int8.
+#ifdef QUANTO_HAS_AVX512
+using PackedTiles = GroupTiles<VectorTiles<ByteProducts>, ByteGroupProducts>;
+#else
 using PackedTiles = VectorTiles<ByteProducts>;
+#endif
 #ifdef QUANTO_HAS_DOT4
-using SignedTiles = PackedTiles;
+using SignedTiles = VectorTiles<ByteProducts>;
 #else
 using SignedTiles = VectorTiles<ShortProducts>;
 #endif

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "quanto/kernels/cpu/linear_unroll.h"
 #include "quanto/kernels/cpu/vec.h"
 
 // Lane operations that only the linear kernels need.
 
 namespace quanto::kernels {
 namespace {
-
-#define QUANTO_UNROLL _Pragma("GCC unroll 32")
-/// Keeps a loop's registers to itself.
-#define QUANTO_NOINLINE __attribute__((noinline))
-/// For what takes or gives many registers.
-#define QUANTO_INLINE __attribute__((always_inline)) inline
 
 /// Lanes of a vector, and bytes of one.
 constexpr int kLanes = Vec::kLanes;

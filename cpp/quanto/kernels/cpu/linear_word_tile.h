@@ -14,11 +14,13 @@ namespace {
 constexpr int64_t kQuad = 4;
 
 /// What a micro-kernel call multiplies: `words` of k within one group, by each
-/// of the terms of x.
+/// of the terms of x; where the tiles take more than one part, `parts` of them,
+/// one after the other.
 struct TilePart {
   const uint32_t* tile;   ///< laid out as its micro-kernel packs it
   const uint32_t* panel;  ///< [words][kPanelColumns]
   int64_t words;
+  int64_t parts;
   int64_t terms;
   const float* scale;   ///< [kPanelColumns], null without
   const float* shift;   ///< [kPanelColumns]

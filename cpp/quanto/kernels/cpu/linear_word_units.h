@@ -12,6 +12,7 @@
 //   kBlockRows           rows of activations held as tiles at a time, at most
 //   kPadK                k of a part is padded to a multiple of it
 //   kSums                multiply() takes x_sums even without a shift
+//   kTakesParts          multiply() takes more than one part, where it is there
 //   padded(rows)         rows of tile and sums that `rows` take up
 //   pack(...)            rows of the input to a tile
 //   multiply(...)        sums (+)= tile times panel; or where there is a scale
@@ -29,6 +30,9 @@ struct UnitRows {
   int64_t end;
 };
 
+template <typename Tiles>
+constexpr bool kTakesParts = requires { Tiles::kTakesParts; };
+
 /// The rows of a tile by the panel of k in [k, k + depth).
 template <bool kScaled, typename Tiles>
 void multiply_parts(const KPlan& k_plan, const TileInput& input,
@@ -40,23 +44,27 @@ void multiply_parts(const KPlan& k_plan, const TileInput& input,
   TilePart part = {input.tiles + row * k_plan.row_words + k / kWordK * k_words,
                    room.panel,
                    0,
+                   1,
                    k_plan.terms,
                    kScaled ? room.scales.scale : nullptr,
                    kScaled ? room.scales.shift : nullptr,
                    kScaled || Tiles::kSums ? input.x_sums + row * k_plan.parts +
                                                  k / k_plan.part * rows
                                            : nullptr};
-  for (int64_t at = 0; at < depth; at += k_plan.part) {
+  for (int64_t at = 0; at < depth; at += part.parts * k_plan.part) {
     const int64_t part_k = smaller(k_plan.part, depth - at);
     part.words = round_up(part_k, Tiles::kPadK) / kWordK;
-    Tiles::multiply(part, rows, k + at == 0, sums);
-    part.tile += part_words * k_words;
-    part.panel += part_words * kPanelColumns;
-    if constexpr (kScaled) {
-      part.scale += kPanelColumns;
-      part.shift += kPanelColumns;
+    if constexpr (kTakesParts<Tiles>) {
+      part.parts = larger(1, (depth - at) / k_plan.part);
     }
-    if constexpr (kScaled || Tiles::kSums) part.x_sums += rows;
+    Tiles::multiply(part, rows, k + at == 0, sums);
+    part.tile += part.parts * part_words * k_words;
+    part.panel += part.parts * part_words * kPanelColumns;
+    if constexpr (kScaled) {
+      part.scale += part.parts * kPanelColumns;
+      part.shift += part.parts * kPanelColumns;
+    }
+    if constexpr (kScaled || Tiles::kSums) part.x_sums += part.parts * rows;
   }
 }
 
