@@ -21,6 +21,7 @@ from typing import Any
 import quanto
 
 from . import kernels_chart, kernels_tables
+from .earlier import earlier_results
 from .kernels_record import parse
 from .machine import cpu_name
 
@@ -42,7 +43,12 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     add("--threads", nargs="+", type=int, default=sorted({1, cpus}))
     add("--repetitions", type=int, default=5)
     add("--seconds", type=float, default=0.1, help="of each repetition, at least")
-    add("--json", type=Path, help="results of an earlier run, to print again")
+    add(
+        "--json",
+        type=earlier_results,
+        metavar="FILE",
+        help="results of an earlier run, to print again",
+    )
     add("--output", type=Path, default=Path("build/bench-kernels.json"))
     add("--chart", type=Path, default=Path("build/bench-kernels.svg"))
     return parser.parse_args(given)
@@ -89,7 +95,7 @@ def main(given: list[str] | None = None) -> None:
     given = sys.argv[1:] if given is None else given
     args = arguments(given)
     if args.json:
-        report = json.loads(args.json.read_text())
+        report = args.json
     else:
         try:
             report = measure(args)

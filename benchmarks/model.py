@@ -30,6 +30,7 @@ from examples.demo import model as models
 from . import machine, model_chart, model_record, tables
 from .case import Case, Layer
 from .client import Worker, WorkerDied
+from .earlier import earlier_results
 from .language_model import FLOAT, NO_LINEAR, WITH_HEAD
 from .model_record import ModelRecord
 from .peers import SCHEMES
@@ -67,7 +68,12 @@ def arguments(given: list[str]) -> argparse.Namespace:
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=0.05, help="of each measurement of a layer")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    add("--json", type=Path, help="results of an earlier run, to print again")
+    add(
+        "--json",
+        type=earlier_results,
+        metavar="FILE",
+        help="results of an earlier run, to print again",
+    )
     add("--output", type=Path, default=Path("build/bench-model.json"))
     add("--chart", type=Path, default=Path("build/bench-model.svg"), help="of the first --malloc")
     return parser.parse_args(given)
@@ -194,9 +200,8 @@ def measure(args: argparse.Namespace, given: list[str]) -> Iterator[Part]:
     print(f"\nWritten: {args.output}", file=sys.stderr)
 
 
-def earlier(path: Path) -> Iterator[Part]:
+def earlier(results: dict[str, Any]) -> Iterator[Part]:
     """The same of an earlier run."""
-    results = json.loads(path.read_text())
     print(results["facts"])
     for section, malloc, found in results["parts"]:
         kind = Record if section == "linear" else ModelRecord

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import client, model, model_chart, model_record, packed_linear, peers
+from benchmarks import client, kernels, model, model_chart, model_record, packed_linear, peers
 from benchmarks.language_model import FLOAT, NO_LINEAR
 from benchmarks.model_record import ModelRecord
 from benchmarks.record import Record, Spread
@@ -141,3 +141,15 @@ def test_an_earlier_run_is_printed_again(
     assert rows[0] == ["float32", "quanto", "torch", "1000 us, 40%", "2000 us, 20%"]
     assert rows[1][3:] == ["400 us, 0.40 [0.40-0.40], 25%", "no kernel"]
     assert (tmp_path / "chart.svg").exists()
+
+
+@pytest.mark.parametrize("text", [None, "{"], ids=["absent", "not JSON"])
+@pytest.mark.parametrize("command", [kernels, model], ids=lambda c: c.__name__)
+def test_results_that_cannot_be_read(command, text, tmp_path, capsys):
+    file = tmp_path / "run.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--json", str(file)])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{file}: expected the results of an earlier run, got: " in last
