@@ -60,20 +60,33 @@ struct DotRow {
   }
 };
 
-/// Calls body(row, k, count, cells) for the k of every vector of every row.
-template <typename Body>
-inline void for_vectors(const DotTiles& tiles, int64_t k, int8_t* x,
-                        Body body) {
-  for (int64_t row = 0; row < tiles.rows; ++row) {
+/// The input of the call, in the workspace: store(row, k, count, cells) writes
+/// the cells of `count` <= kVecBytes k. The sums of groups are for `with_sums`.
+template <typename Store>
+DotInput dot_input(const LinearProblem& problem, const LinearArgs& args,
+                   const DotTiles& tiles, bool with_sums, Executor& executor,
+                   Store store) {
+  const int64_t bytes = problem.m * tiles.row_bytes();
+  const int64_t padded_groups =
+      round_up(problem.k / problem.group_size, kGroupChunk);
+  auto* room = executor.workspace(
+      static_cast<size_t>(bytes) +
+      static_cast<size_t>(problem.m * padded_groups) * sizeof(float));
+  auto* x = reinterpret_cast<int8_t*>(room);
+  for (int64_t row = 0; row < problem.m; ++row) {
     DotRow to(tiles, x, row);
-    for (int64_t begin = 0; begin < k; begin += tiles.span) {
-      const int64_t end = smaller(begin + tiles.span, k);
-      for (int64_t i = begin; i < end; i += kVecBytes) {
-        body(row, i, smaller(kVecBytes, end - i), to.cells);
+    for (int64_t begin = 0; begin < problem.k; begin += tiles.span) {
+      const int64_t end = smaller(begin + tiles.span, problem.k);
+      for (int64_t k = begin; k < end; k += kVecBytes) {
+        store(row, k, smaller(kVecBytes, end - k), to.cells);
         to.cells += to.stride;
       }
     }
   }
+  auto* sums = reinterpret_cast<float*>(room + bytes);
+  if (with_sums) sum_groups(problem, args, padded_groups, sums);
+  return {x, with_sums ? sums : nullptr, nullptr, tiles.row_bytes(),
+          padded_groups};
 }
 
 }  // namespace

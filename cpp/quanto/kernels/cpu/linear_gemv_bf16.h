@@ -12,48 +12,54 @@
 namespace quanto::kernels {
 namespace {
 
-/// The input of the call, in the workspace. kEvenFirst: whether the cells of a
-/// vector hold even and odd k, or the first and the second half.
-template <bool kEvenFirst>
+/// 64 k in order to even ones and odd ones.
+inline void part_even_odd(__m512i* low, __m512i* high) {
+  alignas(64) uint16_t order[32];
+  for (int i = 0; i < 32; ++i) order[i] = static_cast<uint16_t>(2 * i);
+  const __m512i even = _mm512_load_si512(order);
+  const __m512i odd = _mm512_add_epi16(even, _mm512_set1_epi16(1));
+  const __m512i first = *low;
+  *low = _mm512_permutex2var_epi16(first, even, *high);
+  *high = _mm512_permutex2var_epi16(first, odd, *high);
+}
+
+/// The input of the call, in tiles of at most `tile_rows`. kPacked: whether it
+/// is for packed weights, whose cells hold even and odd k and which take sums;
+/// else cells are in order.
+template <bool kPacked>
 DotInput pair_input(const LinearProblem& problem, const LinearArgs& args,
                     int64_t tile_rows, Executor& executor) {
-  const DotTiles tiles = dot_tiles(problem, tile_rows, 2);
-  const int64_t bytes = problem.m * tiles.row_bytes();
-  const int64_t padded_groups =
-      round_up(problem.k / problem.group_size, kGroupChunk);
-  auto* room = executor.workspace(
-      static_cast<size_t>(bytes) +
-      static_cast<size_t>(problem.m * padded_groups) * sizeof(float));
-  auto* x = reinterpret_cast<int8_t*>(room);
-  auto* sums = reinterpret_cast<float*>(room + bytes);
-  alignas(64) uint16_t from_even[32];
-  for (int i = 0; i < 32; ++i) from_even[i] = static_cast<uint16_t>(2 * i);
-  const __m512i even = _mm512_load_si512(from_even);
-  const __m512i odd = _mm512_add_epi16(even, _mm512_set1_epi16(1));
+  DotInput input = {};
   with_terms(problem, args, [&](auto load_terms) {
     if constexpr (decltype(load_terms)::kTerms == 1) {
-      const auto store = [&](int64_t row, int64_t k, int64_t count,
-                             int8_t* cells) {
-        __m512i low;
-        __m512i high = _mm512_setzero_si512();
-        const int64_t at = row * problem.k + k;
-        load_terms(at, smaller(kVecPairsK, count), &low);
-        if (count > kVecPairsK) {
-          load_terms(at + kVecPairsK, count - kVecPairsK, &high);
-        }
-        if (kEvenFirst) {
-          const __m512i first = low;
-          low = _mm512_permutex2var_epi16(first, even, high);
-          high = _mm512_permutex2var_epi16(first, odd, high);
-        }
-        _mm512_storeu_si512(cells, low);
-        _mm512_storeu_si512(cells + kVecBytes, high);
-      };
-      for_vectors(tiles, problem.k, x, store);
+      input = dot_input(
+          problem, args, dot_tiles(problem, tile_rows, 2), kPacked, executor,
+          [&](int64_t row, int64_t k, int64_t count, int8_t* cells) {
+            const int64_t at = row * problem.k + k;
+            __m512i low;
+            __m512i high = _mm512_setzero_si512();
+            load_terms(at, smaller(kVecPairsK, count), &low);
+            if (count > kVecPairsK) {
+              load_terms(at + kVecPairsK, count - kVecPairsK, &high);
+            }
+            if (kPacked) part_even_odd(&low, &high);
+            _mm512_storeu_si512(cells, low);
+            _mm512_storeu_si512(cells + kVecBytes, high);
+          });
     }
   });
-  if (kEvenFirst) sum_groups(problem, args, padded_groups, sums);
-  return {x, sums, nullptr, tiles.row_bytes(), padded_groups};
+  return input;
+}
+
+/// Sets *finite to false if one of `vectors` times `rows` sums, kUnitRows
+/// apart, is not finite.
+inline void watch_finite(const float* sums, int vectors, int rows,
+                         bool* finite) {
+  for (int i = 0; i < vectors; ++i) {
+    if (!all_finite(sums + i * kUnitRows, rows)) {
+      __atomic_store_n(finite, false, __ATOMIC_RELAXED);
+    }
+  }
 }
 
 /// Dots of linear_gemv_run.h that see whether all sums are finite.
@@ -65,11 +71,7 @@ struct PairPlanes : PackedDots<PairProducts<kBits>> {
   void dot(const uint8_t* data, int64_t k, const UnitScales& scales,
            int64_t row, int64_t m0, float* sums) const {
     Base::template dot<kRows, kCount>(data, k, scales, row, m0, sums);
-    for (int i = 0; i < kCount * Base::kPlanes; ++i) {
-      if (!all_finite(sums + i * kUnitRows, kRows)) {
-        __atomic_store_n(finite, false, __ATOMIC_RELAXED);
-      }
-    }
+    watch_finite(sums, kCount * Base::kPlanes, kRows, finite);
   }
 
   bool* finite;
@@ -84,11 +86,7 @@ struct PairBytes {
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
     dot_byte_pairs<kStorage, kRows, kCount>(data, k, input, m0, sums);
-    for (int m = 0; m < kCount; ++m) {
-      if (!all_finite(sums + m * kUnitRows, kRows)) {
-        __atomic_store_n(finite, false, __ATOMIC_RELAXED);
-      }
-    }
+    watch_finite(sums, kCount, kRows, finite);
   }
 
   DotInput input;

@@ -10,28 +10,17 @@
 namespace quanto::kernels {
 namespace {
 
-/// The input of the call, in the workspace, in tiles of at most `tile_rows`.
+/// The input of the call, in tiles of at most `tile_rows`.
 inline DotInput code_input(const LinearProblem& problem, const LinearArgs& args,
                            int64_t tile_rows, Executor& executor) {
-  const DotTiles tiles = dot_tiles(problem, tile_rows, 1);
-  const int64_t bytes = problem.m * tiles.row_bytes();
-  const int64_t padded_groups =
-      round_up(problem.k / problem.group_size, kGroupChunk);
-  auto* room = executor.workspace(
-      static_cast<size_t>(bytes) +
-      static_cast<size_t>(problem.m * padded_groups) * sizeof(float));
-  auto* x = reinterpret_cast<int8_t*>(room);
-  auto* sums = reinterpret_cast<float*>(room + bytes);
-  const auto* from = static_cast<const uint8_t*>(args.input);
-  for_vectors(tiles, problem.k, x,
-              [&](int64_t row, int64_t k, int64_t count, int8_t* cells) {
-                const uint8_t* codes = from + row * problem.k + k;
-                store_words(cells, count == kVecBytes
-                                       ? load_words(codes)
-                                       : load_words_tail(codes, count));
-              });
-  sum_groups(problem, args, padded_groups, sums);
-  return {x, sums, nullptr, tiles.row_bytes(), padded_groups};
+  const auto* codes = static_cast<const uint8_t*>(args.input);
+  return dot_input(
+      problem, args, dot_tiles(problem, tile_rows, 1), true, executor,
+      [&](int64_t row, int64_t k, int64_t count, int8_t* cells) {
+        const uint8_t* from = codes + row * problem.k + k;
+        store_words(cells, count == kVecBytes ? load_words(from)
+                                              : load_words_tail(from, count));
+      });
 }
 
 /// Dots of linear_gemv_run.h: int8 weights.
