@@ -110,6 +110,12 @@ void gemv_bf16_run(const LinearProblem& problem, const LinearArgs& args,
     dots.finite = &finite;
     run_planes(problem, args, executor, dots);
   };
+  const auto run_codes = [&](auto stored) {
+    using Dots = PairBytes<decltype(stored)::value>;
+    run_bytes(
+        problem, args, executor,
+        Dots{pair_input<false>(problem, args, Dots::kM, executor), &finite});
+  };
   switch (problem.weight) {
     case QTypeId::kQInt2:
       run_packed(PairPlanes<2>{});
@@ -117,13 +123,18 @@ void gemv_bf16_run(const LinearProblem& problem, const LinearArgs& args,
     case QTypeId::kQInt4:
       run_packed(PairPlanes<4>{});
       break;
-    default:
-      with_storage(qtype(problem.weight).storage, [&](auto stored) {
-        using Dots = PairBytes<decltype(stored)::value>;
-        run_bytes(problem, args, executor,
-                  Dots{pair_input<false>(problem, args, Dots::kM, executor),
-                       &finite});
-      });
+    case QTypeId::kQInt8:
+      run_codes(Tag<DType::kInt8>{});
+      break;
+    case QTypeId::kQFloat8E4M3FN:
+      run_codes(Tag<DType::kFloat8E4M3FN>{});
+      break;
+    case QTypeId::kQFloat8E5M2:
+      run_codes(Tag<DType::kFloat8E5M2>{});
+      break;
+    case QTypeId::kQFloat8E4M3FNUZ:
+      run_codes(Tag<DType::kFloat8E4M3FNUZ>{});
+      break;
   }
   if (!finite) gemv_run(problem, args, executor);
 }
