@@ -51,20 +51,22 @@ void multiply_parts(const KPlan& k_plan, const TileInput& input,
                    kScaled || Tiles::kSums ? input.x_sums + row * k_plan.parts +
                                                  k / k_plan.part * rows
                                            : nullptr};
-  for (int64_t at = 0; at < depth; at += part.parts * k_plan.part) {
+  int64_t parts = 1;
+  for (int64_t at = 0; at < depth; at += parts * k_plan.part) {
     const int64_t part_k = smaller(k_plan.part, depth - at);
     part.words = round_up(part_k, Tiles::kPadK) / kWordK;
     if constexpr (kTakesParts<Tiles>) {
-      part.parts = larger(1, (depth - at) / k_plan.part);
+      parts = larger(1, (depth - at) / k_plan.part);
+      part.parts = parts;
     }
     Tiles::multiply(part, rows, k + at == 0, sums);
-    part.tile += part.parts * part_words * k_words;
-    part.panel += part.parts * part_words * kPanelColumns;
+    part.tile += parts * part_words * k_words;
+    part.panel += parts * part_words * kPanelColumns;
     if constexpr (kScaled) {
-      part.scale += part.parts * kPanelColumns;
-      part.shift += part.parts * kPanelColumns;
+      part.scale += parts * kPanelColumns;
+      part.shift += parts * kPanelColumns;
     }
-    if constexpr (kScaled || Tiles::kSums) part.x_sums += part.parts * rows;
+    if constexpr (kScaled || Tiles::kSums) part.x_sums += parts * rows;
   }
 }
 
