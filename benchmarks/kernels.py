@@ -45,7 +45,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=0.1, help="of each repetition, at least")
     add(
         "--json",
-        type=earlier_results,
+        type=earlier_results("context", "limits", "benchmarks"),
         metavar="FILE",
         help="results of an earlier run, to print again",
     )
@@ -94,7 +94,7 @@ def main(given: list[str] | None = None) -> None:
     """Measures, prints Markdown, draws."""
     given = sys.argv[1:] if given is None else given
     args = arguments(given)
-    if args.json:
+    if args.json is not None:
         report = args.json
     else:
         try:

@@ -70,7 +70,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add(
         "--json",
-        type=earlier_results,
+        type=earlier_results("facts", "limits", "parts"),
         metavar="FILE",
         help="results of an earlier run, to print again",
     )
@@ -216,7 +216,7 @@ def main(given: list[str] | None = None) -> None:
     drawn: dict[str, list[Any]] = {section: [] for section in SECTIONS}
     first = ""
     for section, malloc, records, limits in (
-        earlier(args.json) if args.json else measure(args, given)
+        earlier(args.json) if args.json is not None else measure(args, given)
     ):
         text = (
             tables.layers(records, limits) if section == "linear" else model_record.tables(records)

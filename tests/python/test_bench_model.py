@@ -143,7 +143,9 @@ def test_an_earlier_run_is_printed_again(
     assert (tmp_path / "chart.svg").exists()
 
 
-@pytest.mark.parametrize("text", [None, "{"], ids=["absent", "not JSON"])
+@pytest.mark.parametrize(
+    "text", [None, "{", "{}", "[]"], ids=["absent", "not JSON", "empty", "a list"]
+)
 @pytest.mark.parametrize("command", [kernels, model], ids=lambda c: c.__name__)
 def test_results_that_cannot_be_read(command, text, tmp_path, capsys):
     file = tmp_path / "run.json"
