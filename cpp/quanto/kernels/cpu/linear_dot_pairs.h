@@ -54,7 +54,7 @@ struct PairProducts {
   }
 };
 
-/// 32 8-bit codes as bfloat16; or the first `count`, the rest 0.
+/// kVecPairsK 8-bit codes as bfloat16; or the first `count`, the rest 0.
 template <DType kStorage>
 inline __m512i load_pairs(const uint8_t* p) {
   if constexpr (kStorage == DType::kInt8) {

@@ -15,7 +15,9 @@ namespace {
 /// hold depends on the products.
 struct DotInput {
   const int8_t* x;
-  const float* sums;  ///< of the groups: [rows][padded_groups], 0 past the last
+  /// Of the groups: [rows][padded_groups], 0 past the last; null where nothing
+  /// asks for them.
+  const float* sums;
   const float* units;  ///< of the codes of groups, likewise; null: all 1
   int64_t row_bytes;   ///< what a row takes up
   int64_t padded_groups;

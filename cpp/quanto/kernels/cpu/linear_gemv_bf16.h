@@ -78,11 +78,7 @@ struct PairPlanes : PackedDots<PairProducts<kBits>> {
 };
 
 template <DType kStorage>
-struct PairBytes {
-  static constexpr int kM = gemv_m(1);
-  static constexpr float kUnit = 1;
-  static constexpr int rows(int m) { return gemv_rows(1, m); }
-
+struct PairBytes : ByteDots {
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
     dot_byte_pairs<kStorage, kRows, kCount>(data, k, input, m0, sums);
@@ -114,7 +110,8 @@ void gemv_bf16_run(const LinearProblem& problem, const LinearArgs& args,
     using Dots = PairBytes<decltype(stored)::value>;
     run_bytes(
         problem, args, executor,
-        Dots{pair_input<false>(problem, args, Dots::kM, executor), &finite});
+        Dots{
+            {}, pair_input<false>(problem, args, Dots::kM, executor), &finite});
   };
   switch (problem.weight) {
     case QTypeId::kQInt2:

@@ -24,11 +24,7 @@ inline DotInput code_input(const LinearProblem& problem, const LinearArgs& args,
 }
 
 /// Dots of linear_gemv_run.h: int8 weights.
-struct IntBytes {
-  static constexpr int kM = gemv_m(1);
-  static constexpr float kUnit = 1;
-  static constexpr int rows(int m) { return gemv_rows(1, m); }
-
+struct IntBytes : ByteDots {
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
     dot_signed<kRows, kCount>(data, k, input, m0, sums);
@@ -61,7 +57,8 @@ void gemv_int8_run(const LinearProblem& problem, const LinearArgs& args,
     case QTypeId::kQInt4:
       return run_packed(PackedDots<IntProducts<4, 1>>{});
     default:
-      return run_bytes(problem, args, executor, IntBytes{input(IntBytes::kM)});
+      return run_bytes(problem, args, executor,
+                       IntBytes{{}, input(IntBytes::kM)});
   }
 }
 

@@ -99,11 +99,16 @@ void run_planes(const LinearProblem& problem, const LinearArgs& args,
       });
 }
 
-template <DType kStorage>
-struct FloatBytes {
+/// What Dots of 8-bit weights have in common.
+struct ByteDots {
   static constexpr int kM = gemv_m(1);
-  static constexpr float kUnit = kBytesUnit<kStorage>;
+  static constexpr float kUnit = 1;
   static constexpr int rows(int m) { return gemv_rows(1, m); }
+};
+
+template <DType kStorage>
+struct FloatBytes : ByteDots {
+  static constexpr float kUnit = kBytesUnit<kStorage>;
 
   template <int kRows, int kCount>
   void dot(const uint8_t* data, int64_t k, int64_t m0, float* sums) const {
@@ -150,7 +155,7 @@ template <DType kStorage>
 void gemv_bytes(const LinearProblem& problem, const LinearArgs& args,
                 Executor& executor) {
   run_bytes(problem, args, executor,
-            FloatBytes<kStorage>{float_input(problem, args, executor)});
+            FloatBytes<kStorage>{{}, float_input(problem, args, executor)});
 }
 
 template <int kBits>
