@@ -69,12 +69,18 @@ inline IVec dot4(IVec sum, IVec codes, IVec x) {
   return {_mm256_dpbusd_avx_epi32(sum.v, codes.v, x.v)};
 }
 #else
-/// Codes are at most 127: the sum of two products then fits 16 bits, which
-/// the instruction would saturate.
+/// The products of unsigned codes and signed x, two in each 16 bits. Codes are
+/// at most 127: the sum then fits, which the instruction would saturate.
+inline IVec dot_shorts(IVec codes, IVec x) {
+  return {_mm256_maddubs_epi16(codes.v, x.v)};
+}
+inline IVec add_shorts(IVec a, IVec b) { return {_mm256_add_epi16(a.v, b.v)}; }
+/// Each two 16-bit integers to their sum.
+inline IVec add_pairs(IVec a) {
+  return {_mm256_madd_epi16(a.v, _mm256_set1_epi16(1))};
+}
 inline IVec dot4(IVec sum, IVec codes, IVec x) {
-  const __m256i pairs = _mm256_maddubs_epi16(codes.v, x.v);
-  return {
-      _mm256_add_epi32(sum.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+  return iadd(sum, add_pairs(dot_shorts(codes, x)));
 }
 /// sum + the products of two 16-bit integers in each lane.
 inline IVec dot2(IVec sum, IVec a, IVec b) {
@@ -117,14 +123,21 @@ constexpr float plane_unit(int j) {
 
 #ifdef QUANTO_HAS_NEON
 using IntSums = IVec;
+inline IVec settled(IVec sum) { return sum; }
 #else
 /// int32 sums that a loop carries. GCC keeps each of __m512i in two registers
 /// or more, as its elements are of another type than the instruction's.
+/// settled() ends what a loop carries: where the code after it has too few
+/// registers, GCC stores the sums each time around.
 class IntSums {
  public:
   IntSums() = default;
   IntSums(IVec a) : lanes_(__builtin_bit_cast(Lanes, a)) {}
   operator IVec() const { return __builtin_bit_cast(IVec, lanes_); }
+  friend IntSums settled(IntSums sum) {
+    asm("" : "+x"(sum.lanes_));
+    return sum;
+  }
 
  private:
   using Lanes = int32_t __attribute__((vector_size(kVecBytes)));

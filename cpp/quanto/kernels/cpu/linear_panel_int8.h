@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "quanto/kernels/cpu/linear_tile_int8.h"
+#include "quanto/kernels/cpu/linear_tile_packed.h"
 #include "quanto/kernels/cpu/linear_word_units.h"
 
 // "panel_vnni", "panel_int8": int8 codes of activations by integer products in

@@ -53,29 +53,16 @@ QUANTO_NOINLINE void multiply_tile_bf16(const TilePart& part, bool first,
     panel += kPanelColumns;
     tile += kRows;
   }
+  const auto product = [&](int r, int half)
+                           QUANTO_INLINE_BODY -> Vec { return {acc[r][half]}; };
   if (part.scale == nullptr) {
-    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) -> Vec {
-      return add(before, {acc[r][half]});
-    });
+    update_sums<kRows>(first, sums,
+                       [&](Vec before, int r, int half) QUANTO_INLINE_BODY {
+                         return add(before, product(r, half));
+                       });
   } else {
-    const PartScales scales(part);
-    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) {
-      return scales.add(before, {acc[r][half]}, r, half);
-    });
+    add_scaled_products<kRows>(part, first, product, sums);
   }
-}
-
-using MultiplyTileBf16 = void (*)(const TilePart& part, bool first,
-                                  float* sums);
-
-inline MultiplyTileBf16 multiply_tile_bf16_for(int64_t rows) {
-  static constexpr MultiplyTileBf16 kKernels[kTileRows] = {
-      multiply_tile_bf16<1>,  multiply_tile_bf16<2>,  multiply_tile_bf16<3>,
-      multiply_tile_bf16<4>,  multiply_tile_bf16<5>,  multiply_tile_bf16<6>,
-      multiply_tile_bf16<7>,  multiply_tile_bf16<8>,  multiply_tile_bf16<9>,
-      multiply_tile_bf16<10>, multiply_tile_bf16<11>, multiply_tile_bf16<12>,
-  };
-  return kKernels[rows - 1];
 }
 
 /// The Tiles of linear_word_units.h that run on vectors of pairs, for an input
@@ -105,7 +92,9 @@ struct VectorTilesOfPairs {
   static void finish(float* /*sums*/, int64_t /*count*/) {}
   static void multiply(const TilePart& part, int64_t rows, bool first,
                        float* sums) {
-    multiply_tile_bf16_for(rows)(part, first, sums);
+    kernel_for_rows<kTileRows>(rows, [](auto count) {
+      return multiply_tile_bf16<count.value>;
+    })(part, first, sums);
   }
 };
 

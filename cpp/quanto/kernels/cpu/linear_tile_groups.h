@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
-#include <utility>
-
 #include "quanto/kernels/cpu/linear_unroll.h"
 #include "quanto/kernels/cpu/linear_word_tile.h"
 
@@ -35,19 +32,17 @@ QUANTO_NOINLINE void multiply_tile_groups(const TilePart& part, bool first,
     unrolled<kRows, 2>([&](int r, int half) QUANTO_INLINE_BODY {
       acc[r][half] = Products::none();
     });
-    for (int64_t i = 0; i < part.words; ++i) {
-      const IVec w[2] = {load_words(at.panel), load_words(at.panel + kLanes)};
-      unrolled<kRows, 2>([&](int r, int half) QUANTO_INLINE_BODY {
-        const IVec x = ibroadcast(static_cast<int32_t>(at.tile[r]));
-        acc[r][half] = Products::dot(acc[r][half], w[half], x);
-      });
-      at.panel += kPanelColumns;
-      at.tile += kRows;
-    }
-    const PartScales scales(at);
+    multiply_words<kRows>(
+        at.tile, at.panel, part.words,
+        [&](int r, int half, IVec w, IVec x) QUANTO_INLINE_BODY {
+          acc[r][half] = Products::dot(acc[r][half], w, x);
+        });
+    at.tile += part.words * kRows;
+    at.panel += part.words * kPanelColumns;
+    const PartScales scales[2] = {{at, 0}, {at, 1}};
     unrolled<kRows, 2>([&](int r, int half) QUANTO_INLINE_BODY {
       total[r][half] =
-          scales.add(total[r][half], Products::value(acc[r][half]), r, half);
+          scales[half].add(total[r][half], Products::value(acc[r][half]), r);
     });
     at.scale += kPanelColumns;
     at.shift += kPanelColumns;
@@ -67,13 +62,9 @@ struct GroupTiles : Tiles {
 
   static void multiply(const TilePart& part, int64_t rows, bool first,
                        float* sums) {
-    static constexpr auto kKernels =
-        []<int... kLess>(std::integer_sequence<int, kLess...>) {
-          using Kernel = void (*)(const TilePart&, bool, float*);
-          return std::array<Kernel, sizeof...(kLess)>{
-              multiply_tile_groups<Products, kLess + 1>...};
-        }(std::make_integer_sequence<int, kGroupTileRows>{});
-    kKernels[static_cast<size_t>(rows - 1)](part, first, sums);
+    kernel_for_rows<kGroupTileRows>(rows, [](auto count) {
+      return multiply_tile_groups<Products, count.value>;
+    })(part, first, sums);
   }
 };
 

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <utility>
-
-#include "quanto/kernels/cpu/linear_tile_groups.h"
 #include "quanto/kernels/cpu/linear_word_decode.h"
 
-// int8 codes by codes of an integer type in vectors, to sums of int32.
+// int8 codes of both in vectors, to sums of int32.
 
 namespace quanto::kernels {
 namespace {
@@ -15,7 +12,7 @@ namespace {
 /// are taken plus kOffset, and so many times the sum of x is taken off again.
 struct ByteProducts {
   using Words = ByteWords<kDotOffset != 0>;
-  static constexpr float kOffset = kDotOffset;
+  static constexpr int kOffset = kDotOffset;
 
   static void split(IVec x, IVec* words) { *words = x; }
   static IVec dot(IVec sum, IVec w, IVec x) { return dot4(sum, w, x); }
@@ -25,7 +22,7 @@ struct ByteProducts {
 /// Two products of 16-bit integers to a lane.
 struct ShortProducts {
   using Words = ShortWords;
-  static constexpr float kOffset = 0;
+  static constexpr int kOffset = 0;
 
   static void split(IVec x, IVec* words) {
     Words::decode<QTypeId::kQInt8>(x, x, words);
@@ -60,52 +57,33 @@ void pack_tile_int8(const LinearProblem& problem, const LinearArgs& args,
   }
 }
 
-/// sums (+)= tile times panel, as add_int_products() does.
+/// sums (+)= tile times panel, int32.
 template <typename Products, int kRows>
-QUANTO_NOINLINE void multiply_tile_int8(const TilePart& part, bool first,
-                                        float* sums) {
-  IVec acc[kRows][2];
-  QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-    IVec start = ibroadcast(0);
+QUANTO_NOINLINE void multiply_bytes(const TilePart& part, bool first,
+                                    float* sums) {
+  IntSums acc[kRows][2];
+  unrolled<kRows, 2>([&](int r, int half) QUANTO_INLINE_BODY {
+    float* sum = sums + r * kPanelColumns + half * kLanes;
+    acc[r][half] = first ? ibroadcast(0) : load_words(sum);
     if constexpr (Products::kOffset != 0) {
-      if (part.scale == nullptr) {
-        start = to_int(broadcast(-Products::kOffset * part.x_sums[r]));
-      }
+      const auto x_sum = static_cast<int32_t>(part.x_sums[r]);
+      acc[r][half] = isub(acc[r][half], ibroadcast(Products::kOffset * x_sum));
     }
-    acc[r][0] = start;
-    acc[r][1] = start;
-  }
-  const uint32_t* tile = part.tile;
-  const uint32_t* panel = part.panel;
-  for (int64_t i = 0; i < part.words; ++i) {
-    const IVec w0 = load_words(panel);
-    const IVec w1 = load_words(panel + kLanes);
-    QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-      const IVec x = ibroadcast(static_cast<int32_t>(tile[r]));
-      acc[r][0] = Products::dot(acc[r][0], w0, x);
-      acc[r][1] = Products::dot(acc[r][1], w1, x);
-    }
-    panel += kPanelColumns;
-    tile += kRows;
-  }
-  add_int_products<kRows>(
-      part, first, [&](int r, int half) { return acc[r][half]; }, sums);
+  });
+  multiply_words<kRows>(part.tile, part.panel, part.words,
+                        [&](int r, int half, IVec w, IVec x)
+                            QUANTO_INLINE_BODY {
+                              acc[r][half] = Products::dot(acc[r][half], w, x);
+                            });
+  unrolled<kRows, 2>([&](int r, int half) QUANTO_INLINE_BODY {
+    store_words(sums + r * kPanelColumns + half * kLanes, acc[r][half]);
+  });
 }
 
-using MultiplyTileInt8 = void (*)(const TilePart& part, bool first,
-                                  float* sums);
-
-template <typename Products, int... kRows>
-MultiplyTileInt8 multiply_tile_int8_for(
-    int64_t rows, std::integer_sequence<int, kRows...> /*all*/) {
-  static constexpr MultiplyTileInt8 kKernels[] = {
-      multiply_tile_int8<Products, kRows + 1>...};
-  return kKernels[rows - 1];
-}
-
-/// The Tiles of linear_word_units.h that run on vectors of int8.
+/// The Tiles of linear_word_units.h that run on vectors of int8: of 8-bit
+/// weights.
 template <typename Products>
-struct VectorTiles {
+struct ByteTiles {
   using Words = typename Products::Words;
   static constexpr int64_t kRows = kTileRows;
   static constexpr int64_t kBlockRows = kernels::kBlockRows;
@@ -121,34 +99,19 @@ struct VectorTiles {
   }
   static void multiply(const TilePart& part, int64_t rows, bool first,
                        float* sums) {
-    multiply_tile_int8_for<Products>(
-        rows, std::make_integer_sequence<int, kTileRows>{})(part, first, sums);
+    kernel_for_rows<kTileRows>(rows, [](auto count) {
+      return multiply_bytes<Products, count.value>;
+    })(part, first, sums);
   }
   static void finish(float* sums, int64_t count) {
     int_sums_to_float(sums, count);
   }
 };
 
-#ifdef QUANTO_HAS_AVX512
-/// Products of linear_tile_groups.h.
-struct ByteGroupProducts {
-  using Sum = IntSums;
-  static Sum none() { return ibroadcast(0); }
-  static Vec value(Sum sum) { return to_float(sum); }
-  static Sum dot(Sum sum, IVec w, IVec x) { return dot4(sum, w, x); }
-};
-#endif
-
-/// Of packed codes, and of int8.
-#ifdef QUANTO_HAS_AVX512
-using PackedTiles = GroupTiles<VectorTiles<ByteProducts>, ByteGroupProducts>;
-#else
-using PackedTiles = VectorTiles<ByteProducts>;
-#endif
 #ifdef QUANTO_HAS_DOT4
-using SignedTiles = VectorTiles<ByteProducts>;
+using SignedTiles = ByteTiles<ByteProducts>;
 #else
-using SignedTiles = VectorTiles<ShortProducts>;
+using SignedTiles = ByteTiles<ShortProducts>;
 #endif
 
 }  // namespace

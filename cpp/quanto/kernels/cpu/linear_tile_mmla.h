@@ -130,11 +130,16 @@ QUANTO_NOINLINE void multiply_tile_mmla(const TilePart& part, bool first,
     return {matrix_row(from[0], from[1], r % 2),
             matrix_row(from[2], from[3], r % 2)};
   };
-  add_int_products<kRows>(part, first, product, sums);
+  if (part.scale == nullptr) {
+    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) {
+      return as_float(iadd(as_int(before), product(r, half)));
+    });
+  } else {
+    add_scaled_products<kRows>(
+        part, first,
+        [&](int r, int half) { return to_float(product(r, half)); }, sums);
+  }
 }
-
-using MultiplyTileMmla = void (*)(const TilePart& part, bool first,
-                                  float* sums);
 
 /// The Tiles of linear_word_units.h on products of matrices.
 struct MatrixTiles {
@@ -153,10 +158,9 @@ struct MatrixTiles {
   }
   static void multiply(const TilePart& part, int64_t rows, bool first,
                        float* sums) {
-    static constexpr MultiplyTileMmla kKernels[kMatrixRows] = {
-        multiply_tile_mmla<1>, multiply_tile_mmla<2>, multiply_tile_mmla<3>,
-        multiply_tile_mmla<4>, multiply_tile_mmla<5>, multiply_tile_mmla<6>};
-    kKernels[rows - 1](part, first, sums);
+    kernel_for_rows<kMatrixRows>(rows, [](auto count) {
+      return multiply_tile_mmla<count.value>;
+    })(part, first, sums);
   }
   static void finish(float* sums, int64_t count) {
     int_sums_to_float(sums, count);

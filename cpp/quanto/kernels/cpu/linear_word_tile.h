@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <utility>
+
 #include "quanto/kernels/cpu/linear_tile.h"
 
 // What the ways to multiply tiles of 32-bit words share. A word holds two
@@ -27,41 +30,63 @@ struct TilePart {
   const float* x_sums;  ///< [rows], the sums of x over the part
 };
 
+/// A micro-kernel of one number of rows.
+using MultiplyPart = void (*)(const TilePart& part, bool first, float* sums);
+
+/// kernel_of(Constant<rows>) of 1 <= rows <= kMost.
+template <int kMost, typename KernelOf>
+MultiplyPart kernel_for_rows(int64_t rows, KernelOf /*kernel_of*/) {
+  static constexpr auto kKernels =
+      []<int... kLess>(std::integer_sequence<int, kLess...>) {
+        return std::array<MultiplyPart, kMost>{
+            KernelOf{}(Constant<kLess + 1>{})...};
+      }(std::make_integer_sequence<int, kMost>{});
+  return kKernels[static_cast<size_t>(rows - 1)];
+}
+
+/// Calls body(row, half, weights of that half, code of x) for every word of a
+/// tile [words][kRows] and a panel [words][kPanelColumns].
+template <int kRows, typename Body>
+QUANTO_INLINE void multiply_words(const uint32_t* tile, const uint32_t* panel,
+                                  int64_t words, Body body) {
+  for (int64_t i = 0; i < words; ++i) {
+    const IVec w[2] = {load_words(panel), load_words(panel + kLanes)};
+    unrolled<kRows>([&](int r) QUANTO_INLINE_BODY {
+      const IVec x = ibroadcast(static_cast<int32_t>(tile[r]));
+      body(r, Constant<0>{}, w[0], x);
+      body(r, Constant<1>{}, w[1], x);
+    });
+    panel += kPanelColumns;
+    tile += kRows;
+  }
+}
+
 /// before + scale * product - x_sum * shift.
 inline Vec add_scaled(Vec before, Vec product, Vec scale, float x_sum,
                       Vec shift) {
   return fma(product, scale, fnma(broadcast(x_sum), shift, before));
 }
 
-/// Scale and shift of a part, in registers: they may not be read again for each
-/// sum, as sums are stored between.
+/// Scale and shift of half of a part's columns, in registers: they may not be
+/// read again for each sum, as sums are stored between.
 struct PartScales {
-  Vec scale[2];
-  Vec shift[2];
+  Vec scale;
+  Vec shift;
   const float* x_sums;
 
-  explicit PartScales(const TilePart& part)
-      : scale{load(part.scale), load(part.scale + kLanes)},
-        shift{load(part.shift), load(part.shift + kLanes)},
+  PartScales(const TilePart& part, int half)
+      : scale(load(part.scale + half * kLanes)),
+        shift(load(part.shift + half * kLanes)),
         x_sums(part.x_sums) {}
 
-  [[nodiscard]] Vec add(Vec before, Vec product, int r, int half) const {
-    return add_scaled(before, product, scale[half], x_sums[r], shift[half]);
+  [[nodiscard]] Vec add(Vec before, Vec product, int r) const {
+    return add_scaled(before, product, scale, x_sums[r], shift);
   }
 };
 
-/// Each vector of sums [kRows][kPanelColumns] = combine(before, row, half),
-/// where before is 0 the first time.
-template <int kRows, typename Combine>
-QUANTO_INLINE void update_sums(bool first, float* sums, Combine combine) {
-  const auto update = [&](auto before) {
-    QUANTO_UNROLL for (int r = 0; r < kRows; ++r) {
-      QUANTO_UNROLL for (int half = 0; half < 2; ++half) {
-        float* sum = sums + r * kPanelColumns + half * kLanes;
-        store(sum, combine(before(sum), r, half));
-      }
-    }
-  };
+/// update(before) where before(sum) is a vector of sums, or 0 the first time.
+template <typename Update>
+QUANTO_INLINE void with_sums_before(bool first, Update update) {
   if (first) {
     update([](const float* /*sum*/) { return zero(); });
   } else {
@@ -69,21 +94,32 @@ QUANTO_INLINE void update_sums(bool first, float* sums, Combine combine) {
   }
 }
 
-/// The products of a part, product(row, half), to sums: as int32 without a
-/// scale, else as fp32 with scale and shift.
+/// Each vector of sums [kRows][kPanelColumns] = combine(before, row, half).
+template <int kRows, typename Combine>
+QUANTO_INLINE void update_sums(bool first, float* sums, Combine combine) {
+  with_sums_before(first, [&](auto before) QUANTO_INLINE_BODY {
+    unrolled<kRows, 2>([&](int r, int half) QUANTO_INLINE_BODY {
+      float* sum = sums + r * kPanelColumns + half * kLanes;
+      store(sum, combine(before(sum), r, half));
+    });
+  });
+}
+
+/// sums [kRows][kPanelColumns] (+)= scale * product(row, half) - x_sums *
+/// shift. Half after half, as the scales of both may not find registers beside
+/// the products.
 template <int kRows, typename Product>
-QUANTO_INLINE void add_int_products(const TilePart& part, bool first,
-                                    Product product, float* sums) {
-  if (part.scale == nullptr) {
-    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) {
-      return as_float(iadd(as_int(before), product(r, half)));
+QUANTO_INLINE void add_scaled_products(const TilePart& part, bool first,
+                                       Product product, float* sums) {
+  with_sums_before(first, [&](auto before) QUANTO_INLINE_BODY {
+    unrolled<2>([&](int half) QUANTO_INLINE_BODY {
+      const PartScales scales(part, half);
+      unrolled<kRows>([&](int r) QUANTO_INLINE_BODY {
+        float* sum = sums + r * kPanelColumns + half * kLanes;
+        store(sum, scales.add(before(sum), product(r, half), r));
+      });
     });
-  } else {
-    const PartScales scales(part);
-    update_sums<kRows>(first, sums, [&](Vec before, int r, int half) {
-      return scales.add(before, to_float(product(r, half)), r, half);
-    });
-  }
+  });
 }
 
 /// int32 sums, in place.
